@@ -1,0 +1,3 @@
+"""Web events enriched, sessionised and delivered; see docs/concepts.md."""
+
+__version__ = "0.1.0"
