@@ -1,0 +1,56 @@
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.PHONY: setup
+setup: $(READY) ## Make the environment in .venv (the other targets do it by themselves)
+
+$(READY): dataflows/requirements/dev.lock dataflows/pyproject.toml scripts/setup
+	@scripts/setup $(VENV)
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## Run the web-events example on real servers; SECONDS=60 stops by itself
+	@scripts/demo $(SECONDS_ASKED)
+
+# bash sets SECONDS itself, so only what the command line or the environment says counts.
+SECONDS_ASKED := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
+
+.PHONY: test
+test: lint unit integration ## Lint, check types and layers, run all tests
+
+.PHONY: lint
+lint: $(READY) ## Check style, types and import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: unit
+unit: $(READY) ## Run the unit and property tests
+	$(PYTEST) tests/unit -n 2 -q
+
+.PHONY: integration
+integration: $(READY) ## Run the tests on real servers
+	$(PYTEST) tests/integration -v
+
+.PHONY: format
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(READY) ## Pin the dependencies anew
+	UV=$(BIN)/uv scripts/lock --upgrade
+
+.PHONY: clean
+clean: ## Remove the environment and caches of this folder
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
