@@ -1,1 +1,1 @@
-
+"""The records on the topics: events, sessions, failed events; how they are decoded and checked."""

@@ -41,7 +41,7 @@ def parse_duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
-        raise ValueError("a duration is a number with a unit (ms, s, m, h, d), such as 30m or 1h30m")
+        raise ValueError("a duration is a number with a unit (ms, s, m, h, d): 30m or 1h30m")
     return sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(value)), timedelta())
 
 

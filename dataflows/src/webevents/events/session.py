@@ -1,0 +1,65 @@
+"""The session record: the table of its fields, as for events in :mod:`webevents.events.fields`."""
+
+from webevents.events.fields import Field, Kind
+
+K = Kind
+
+SESSION_FIELDS: tuple[Field, ...] = (
+    Field("session_id", K.KEYWORD, "Hash of pipeline, key and start; 32 hexadecimal digits."),
+    Field("pipeline", K.KEYWORD, "The pipeline that made the session."),
+    Field("session_key", K.KEYWORD, "The visitor: the key fields' values, joined with |."),
+    Field("version", K.LONG, "Grows with every change; the highest holds."),
+    Field("open", K.BOOLEAN, "Whether an event in order could still belong to the session."),
+    Field("user_id", K.KEYWORD, "The first signed-in user's identifier in the session."),
+    Field("total_events", K.LONG, "Number of events."),
+    Field("event_type_counts", K.COUNTS, "Number of events by event type."),
+    Field("first_event_timestamp", K.DATE, "Time of the first event: the session's start."),
+    Field("last_event_timestamp", K.DATE, "Time of the last event."),
+    Field("session_duration_minutes", K.DOUBLE, "Minutes from the first to the last event."),
+    Field("page_views", K.LONG, "Number of page views."),
+    Field("is_bounce", K.BOOLEAN, "Whether the session has at most one page view and no purchase."),
+    Field("unique_pages_count", K.LONG, "Number of distinct pages."),
+    Field("unique_pages", K.STRINGS, "Distinct pages, sorted."),
+    Field("entry_page", K.KEYWORD, "Page of the first event that has one."),
+    Field("exit_page", K.KEYWORD, "Page of the last event that has one."),
+    Field("total_revenue", K.DOUBLE, "Sum of the revenue, to the cent."),
+    Field("products_viewed_count", K.LONG, "Number of distinct products."),
+    Field("products_viewed", K.STRINGS, "Distinct products, sorted."),
+    Field("search_queries", K.STRINGS, "Search queries in the order of their first use."),
+    Field("unique_referrers_count", K.LONG, "Number of distinct referrers."),
+    Field("referrers", K.STRINGS, "Distinct referrers, sorted."),
+    Field("referrer", K.KEYWORD, "Referrer of the first event."),
+    Field("channel", K.KEYWORD, "Channel of the first event."),
+    Field("source_category", K.KEYWORD, "Source category of the first event."),
+    Field("utm_source", K.KEYWORD, "Campaign source of the first event."),
+    Field("utm_medium", K.KEYWORD, "Campaign medium of the first event."),
+    Field("utm_campaign", K.KEYWORD, "Campaign name of the first event."),
+    Field("user_agent", K.KEYWORD, "User agent of the first event."),
+    Field("ip_address", K.IP, "Address of the first event."),
+    Field("device_type", K.KEYWORD, "Device type of the first event."),
+    Field("browser_name", K.KEYWORD, "Browser of the first event."),
+    Field("os_name", K.KEYWORD, "Operating system of the first event."),
+    Field("geo_country", K.KEYWORD, "Country of the first event."),
+    Field("host", K.KEYWORD, "Host of the first event."),
+    Field("is_bot", K.BOOLEAN, "Whether the first event's user agent is a bot's."),
+    Field("truncated", K.BOOLEAN, "Whether the session hit maxEvents or maxValues."),
+    Field("retracted", K.BOOLEAN, "Only true, on the topic: the session was merged into another."),
+)
+
+HEAD_FIELDS: tuple[tuple[str, str], ...] = (
+    ("referrer", "referer_url"),
+    ("channel", "channel"),
+    ("source_category", "source_category"),
+    ("utm_source", "utm_source"),
+    ("utm_medium", "utm_medium"),
+    ("utm_campaign", "utm_campaign"),
+    ("user_agent", "browser_user_agent"),
+    ("ip_address", "ip_address"),
+    ("device_type", "device_type"),
+    ("browser_name", "browser_name"),
+    ("os_name", "os_name"),
+    ("geo_country", "geo_country"),
+    ("host", "host"),
+    ("is_bot", "is_bot"),
+)
+"""Fields that a session takes from its first event: (name in the session, name in the event)."""

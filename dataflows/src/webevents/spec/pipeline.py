@@ -1,0 +1,63 @@
+"""The WebEventPipeline: the resource that describes a whole pipeline."""
+
+from typing import Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from webevents.spec.base import Model
+from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
+from webevents.spec.enrich import EnrichSpec
+from webevents.spec.generator import GeneratorSpec
+from webevents.spec.kafka import KafkaSpec, TopicsSpec
+from webevents.spec.stages import EventsSpec, SessionsSpec, StagesSpec
+
+API_VERSION = "webevents.dev/v1alpha1"
+KIND = "WebEventPipeline"
+_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+class PipelineSpec(Model):
+    """What the pipeline does; everything has a default."""
+
+    generator: GeneratorSpec | None = None
+    """Simulated visitors that feed the raw topic; none when absent."""
+    kafka: KafkaSpec = KafkaSpec()
+    topics: TopicsSpec = TopicsSpec()
+    events: EventsSpec = EventsSpec()
+    enrich: EnrichSpec = EnrichSpec()
+    sessions: SessionsSpec = SessionsSpec()
+    elasticsearch: ElasticsearchSpec = ElasticsearchSpec()
+    index: IndexSpec = IndexSpec()
+    stages: StagesSpec = StagesSpec()
+
+    @model_validator(mode="after")
+    def _one_visitor_one_partition(self) -> Self:
+        """Sessions need one visitor's events in one partition, which the same count keeps."""
+        if self.sessions.enabled and self.topics.raw.partitions > self.topics.enriched.partitions:
+            raise ValueError(
+                "topics.enriched.partitions must not be smaller than topics.raw.partitions"
+            )
+        return self
+
+
+class Metadata(Model):
+    """The resource's name; whatever else Kubernetes keeps here is let through."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(pattern=_NAME, max_length=52)
+    namespace: str | None = None
+
+
+class WebEventPipeline(Model):
+    """A pipeline: sources, topics, stages and destinations."""
+
+    api_version: Literal["webevents.dev/v1alpha1"]
+    kind: Literal["WebEventPipeline"]
+    metadata: Metadata
+    spec: PipelineSpec = PipelineSpec()
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name; part of consumer groups and session identifiers."""
+        return self.metadata.name
