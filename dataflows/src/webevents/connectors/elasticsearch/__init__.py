@@ -1,0 +1,28 @@
+"""Elasticsearch: the connection, the index templates and the bulk writer."""
+
+from webevents.connectors.elasticsearch.bulk import Backoff, BulkWriter, Outage
+from webevents.connectors.elasticsearch.client import (
+    Unreachable,
+    connect,
+    count,
+    documents_by_index,
+    refresh,
+)
+from webevents.connectors.elasticsearch.responses import ItemError
+from webevents.connectors.elasticsearch.submission import BulkHandle, BulkResult
+from webevents.connectors.elasticsearch.templates import ensure_templates
+
+__all__ = [
+    "Backoff",
+    "BulkHandle",
+    "BulkResult",
+    "BulkWriter",
+    "ItemError",
+    "Outage",
+    "Unreachable",
+    "connect",
+    "count",
+    "documents_by_index",
+    "ensure_templates",
+    "refresh",
+]

@@ -1,0 +1,76 @@
+"""The pipeline's ledger: what its stages counted, and whether all of it is accounted for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from webevents.connectors.kafka_observe import GroupView, Observer
+from webevents.plan.model import Plan, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineLedger:
+    """The ledgers of all stages at one moment."""
+
+    plan: Plan
+    groups: Mapping[str, GroupView]
+    """By the name of the stage."""
+    problems: list[str] = field(default_factory=list)
+    """What is not accounted for, a sentence each."""
+
+    @property
+    def lag(self) -> int:
+        """Messages that some stage has still to process."""
+        return sum(view.lag for view in self.groups.values())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every event is accounted for."""
+        return not self.problems
+
+    def report(self) -> dict[str, Any]:
+        """The counts of each stage under their public names."""
+        return {
+            name: view.counts().report() | {"lag": view.lag, "records": view.emitted}
+            for name, view in self.groups.items()
+        }
+
+
+def observe(plan: Plan, observer: Observer) -> PipelineLedger:
+    """Read the ledgers of a pipeline's stages.
+
+    :raises KafkaException: when the brokers do not answer in time.
+    """
+    stages = plan.stages()
+    views = observer.groups({stage.group or stage.name: stage.reads for stage in stages})
+    groups = {stage.name: views[stage.group or stage.name] for stage in stages}
+    return PipelineLedger(plan, groups, _problems(stages, groups))
+
+
+def _problems(stages: list[Workload], groups: Mapping[str, GroupView]) -> list[str]:
+    """Check every stage's counts, and what a stage wrote against what the next one read."""
+    problems = []
+    for name, view in groups.items():
+        for (topic, partition), ledger in view.ledgers.items():
+            counts = ledger.counts
+            if not counts.balanced:
+                problems.append(
+                    f"{name}: of {counts.received} events of {topic}/{partition}, "
+                    f"{counts.delivered} were delivered, {counts.failed} failed and "
+                    f"{sum(counts.dropped.values())} were dropped"
+                )
+    for writer in stages:
+        for reader in stages:
+            # The first topic that a stage writes is its output; the failed events have no reader.
+            if not (writer.writes and writer.writes[0] in reader.reads):
+                continue
+            topic = writer.writes[0]
+            view = groups[reader.name]
+            if any(lag for (name, _), lag in view.lags.items() if name == topic):
+                continue  # still reading: compared when it has caught up
+            written, read = groups[writer.name].emitted, view.counts(topic).received
+            if written != read:
+                problems.append(
+                    f"{writer.name} wrote {written} records to {topic}, {reader.name} read {read}"
+                )
+    return problems

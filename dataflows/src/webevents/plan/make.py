@@ -1,0 +1,161 @@
+"""The pure function from a pipeline to its plan."""
+
+from webevents.connectors.kafka import Topic
+from webevents.plan.model import Plan, Template, Workload
+from webevents.plan.templates import component_templates, index_templates
+from webevents.sources.settings import GeneratorSettings
+from webevents.spec.kafka import TopicSpec
+from webevents.spec.pipeline import WebEventPipeline
+from webevents.spec.stages import StageSpec
+from webevents.stages.settings import StageName, StageSettings
+
+MAX_RECORD_BYTES = "10485760"
+"""Largest message of the topics: an event of spec.events.maxBytes at most (10 MB) and a session
+with all its lists full fit."""
+
+
+def make_plan(pipeline: WebEventPipeline) -> Plan:
+    """Turn a pipeline into its plan.
+
+    :param pipeline: with the connections filled in where the runtime brings its own servers.
+    """
+    spec = pipeline.spec
+    workloads = [_enrich(pipeline)]
+    if spec.sessions.enabled:
+        workloads.append(_sessionize(pipeline))
+    templates: list[Template] = []
+    indices: dict[str, str] = {}
+    if spec.index.enabled:
+        workloads.append(_index(pipeline))
+        templates = [*component_templates(pipeline), *index_templates(pipeline)]
+        indices["events"] = f"{spec.index.events.prefix}-*"
+        if spec.sessions.enabled:
+            indices["sessions"] = f"{spec.index.sessions.prefix}-*"
+    if spec.generator and spec.generator.enabled:
+        workloads.insert(0, _generator(pipeline))
+    return Plan(pipeline.name, _topics(pipeline), templates, workloads, indices)
+
+
+def _topics(pipeline: WebEventPipeline) -> list[Topic]:
+    spec = pipeline.spec
+    topics = spec.topics
+
+    def topic(wanted: TopicSpec) -> Topic:
+        config = {"max.message.bytes": MAX_RECORD_BYTES}
+        if wanted.retention is not None:
+            config["retention.ms"] = str(round(wanted.retention.total_seconds() * 1000))
+        return Topic(wanted.name, wanted.partitions, config, spec.kafka.replication_factor)
+
+    made = [topic(topics.raw), topic(topics.enriched), topic(topics.failed)]
+    if spec.sessions.enabled:
+        state = {
+            "cleanup.policy": "compact",
+            "max.message.bytes": MAX_RECORD_BYTES,
+            # A new owner reads the whole partition: keep little beside the newest values.
+            "segment.ms": "600000",
+            "min.cleanable.dirty.ratio": "0.2",
+            "delete.retention.ms": "600000",
+        }
+        made.append(topic(topics.sessions))
+        made.append(
+            Topic(
+                topics.state_name,
+                topics.enriched.partitions,
+                state,
+                spec.kafka.replication_factor,
+            )
+        )
+    return made
+
+
+def _generator(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    assert spec.generator
+    settings = GeneratorSettings(
+        pipeline=pipeline.name,
+        topic=spec.topics.raw.name,
+        key=spec.sessions.key,
+        kafka=spec.kafka,
+        # The rate is a live setting: changing it must not restart the generator.
+        generator=spec.generator.model_copy(update={"events_per_second": 0.0}),
+    )
+    return Workload(
+        "generator",
+        ("generate",),
+        settings,
+        spec.generator.replicas,
+        live={"eventsPerSecond": spec.generator.events_per_second},
+        writes=(spec.topics.raw.name,),
+    )
+
+
+def _stage(
+    pipeline: WebEventPipeline, name: StageName, how: StageSpec, settings: StageSettings
+) -> Workload:
+    writes = [settings.output_topic] if settings.output_topic else []
+    return Workload(
+        name,
+        ("stage",),
+        settings,
+        how.replicas,
+        group=settings.group,
+        reads=settings.topics,
+        writes=(*writes, pipeline.spec.topics.failed.name),
+    )
+
+
+def _enrich(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="enrich",
+        group=f"{pipeline.name}-enrich",
+        topics=(spec.topics.raw.name,),
+        output_topic=spec.topics.enriched.name,
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.stages.enrich.commit_interval,
+        chunk_size=spec.stages.enrich.chunk_size,
+        kafka=spec.kafka,
+        events=spec.events,
+        sessions=spec.sessions,
+        enrich=spec.enrich,
+    )
+    return _stage(pipeline, "enrich", spec.stages.enrich, settings)
+
+
+def _sessionize(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="sessionize",
+        group=f"{pipeline.name}-sessionize",
+        topics=(spec.topics.enriched.name,),
+        output_topic=spec.topics.sessions.name,
+        state_topic=spec.topics.state_name,
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.stages.sessionize.commit_interval,
+        chunk_size=spec.stages.sessionize.chunk_size,
+        kafka=spec.kafka,
+        events=spec.events,
+        sessions=spec.sessions,
+    )
+    return _stage(pipeline, "sessionize", spec.stages.sessionize, settings)
+
+
+def _index(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    sessions = spec.topics.sessions.name if spec.sessions.enabled else None
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="index",
+        group=f"{pipeline.name}-index",
+        topics=(spec.topics.enriched.name, *([sessions] if sessions else [])),
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.stages.index.commit_interval,
+        chunk_size=spec.stages.index.chunk_size,
+        kafka=spec.kafka,
+        index=spec.index,
+        elasticsearch=spec.elasticsearch,
+        sessions_topic=sessions,
+    )
+    return _stage(pipeline, "index", spec.stages.index, settings)

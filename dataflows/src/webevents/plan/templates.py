@@ -1,0 +1,146 @@
+"""Index templates made from the field tables: strict types, unknown keys in one flattened field.
+
+The types and limits are explained in ``docs/indices.md``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from webevents.events.event import MAX_DEPTH
+from webevents.events.fields import FIELDS, Field, Kind
+from webevents.events.session import SESSION_FIELDS
+from webevents.plan.model import Template
+from webevents.spec.elasticsearch import IndexSpec
+from webevents.spec.pipeline import WebEventPipeline
+
+EXTRA = "extra"
+"""The field that takes what the event model does not know."""
+
+IGNORE_ABOVE = 8191
+"""Characters of a keyword that are indexed; a longer value is kept, but cannot be searched.
+
+Lucene's limit is 32,766 bytes a term, and a character takes at most 4 bytes in UTF-8.
+"""
+
+_FRACTION = "".join(f"[.{'S' * digits}]" for digits in range(9, 0, -1))
+DATE_FORMAT = f"strict_date_optional_time_nanos||uuuu-MM-dd HH:mm:ss{_FRACTION}[XXX][XX][X]"
+"""Formats of a time, as documents bring it and as queries may write it.
+
+:mod:`webevents.logic.documents` rewrites what Python reads as a time and these formats do not.
+"""
+
+PRIORITY = 300
+"""Priority of an index template, to which the prefix's length is added; above Elastic's own."""
+
+_KEYWORD: dict[str, Any] = {"type": "keyword", "ignore_above": IGNORE_ABOVE}
+_FLATTENED: dict[str, Any] = {
+    "type": "flattened",
+    "depth_limit": MAX_DEPTH,
+    "ignore_above": IGNORE_ABOVE,
+}
+
+_MAPPINGS: dict[Kind, dict[str, Any]] = {
+    Kind.KEYWORD: _KEYWORD,
+    Kind.ID: _KEYWORD,
+    Kind.TEXT: {"type": "text", "fields": {"keyword": _KEYWORD}},
+    Kind.DATE: {"type": "date_nanos", "format": DATE_FORMAT},
+    # An address that is masked, hashed or malformed is no reason to lose the event: it stays in
+    # the document, is listed in _ignored and found by its keyword.
+    Kind.IP: {"type": "ip", "ignore_malformed": True, "fields": {"keyword": _KEYWORD}},
+    Kind.BOOLEAN: {"type": "boolean"},
+    Kind.LONG: {"type": "long", "coerce": False},
+    Kind.DOUBLE: {"type": "double", "coerce": False},
+    Kind.GEO_POINT: {"type": "geo_point"},
+    Kind.STRINGS: _KEYWORD,
+    Kind.COUNTS: _FLATTENED,
+}
+
+
+def properties(fields: Sequence[Field]) -> dict[str, Any]:
+    """The mapping of each field, by name."""
+    return {field.name: _MAPPINGS[field.kind] for field in fields}
+
+
+def mappings(fields: Sequence[Field]) -> dict[str, Any]:
+    """The mapping of a document with these fields; any other field is refused."""
+    return {"dynamic": "strict", "properties": properties(fields)}
+
+
+def event_mappings() -> dict[str, Any]:
+    """The mapping of an event's document: the table's fields, and ``extra`` for all others."""
+    made = mappings(FIELDS)
+    made["properties"][EXTRA] = _FLATTENED
+    return made
+
+
+def component_templates(pipeline: WebEventPipeline) -> list[Template]:
+    """The building blocks of the pipeline's index templates: settings and mappings.
+
+    They come before the index templates that name them.
+    """
+    spec = pipeline.spec
+    base = _base_name(pipeline)
+    made = [
+        _component(f"{base}-settings", {"settings": _settings(spec.index)}),
+        _component(f"{base}-events", {"mappings": event_mappings()}),
+    ]
+    if spec.sessions.enabled:
+        template = {"settings": _SESSION_SETTINGS, "mappings": mappings(SESSION_FIELDS)}
+        made.append(_component(f"{base}-sessions", template))
+    return made
+
+
+def index_templates(pipeline: WebEventPipeline) -> list[Template]:
+    """The templates that new daily indices take, one for events and one for sessions."""
+    spec = pipeline.spec
+    made = [_index(pipeline, "events", spec.index.events.prefix)]
+    if spec.sessions.enabled:
+        made.append(_index(pipeline, "sessions", spec.index.sessions.prefix))
+    return made
+
+
+def _base_name(pipeline: WebEventPipeline) -> str:
+    return f"webevents-{pipeline.name}"
+
+
+_META = {"managed_by": "webevents"}
+
+_SESSION_SETTINGS = {
+    "index": {
+        # How long a deleted session's version is remembered, so that an older record that is
+        # delivered late does not bring it back; the default is 60s.
+        "gc_deletes": "1h",
+    }
+}
+
+
+def _component(name: str, template: Mapping[str, Any]) -> Template:
+    return Template("component", name, {"template": template, "_meta": _META})
+
+
+def _index(pipeline: WebEventPipeline, what: str, prefix: str) -> Template:
+    base = _base_name(pipeline)
+    custom = f"{base}@custom"
+    body = {
+        "index_patterns": [f"{prefix}-*"],
+        # Where two pipelines' patterns overlap, the longer prefix is the one that is meant.
+        "priority": PRIORITY + len(prefix),
+        "composed_of": [f"{base}-settings", f"{base}-{what}", custom],
+        "ignore_missing_component_templates": [custom],
+        "_meta": {**_META, "pipeline": pipeline.name, "content": what},
+    }
+    return Template("index", f"{base}-{what}", body)
+
+
+def _settings(spec: IndexSpec) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "number_of_shards": spec.shards,
+        "refresh_interval": f"{round(spec.refresh_interval.total_seconds() * 1000)}ms",
+    }
+    if spec.replicas is None:
+        settings["auto_expand_replicas"] = "0-1"
+    else:
+        settings["number_of_replicas"] = spec.replicas
+    if spec.lifecycle_policy is not None:
+        settings["lifecycle"] = {"name": spec.lifecycle_policy}
+    return {"index": settings}

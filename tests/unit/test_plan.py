@@ -1,0 +1,108 @@
+"""The plan: a pure function of the pipeline."""
+
+from typing import Any
+
+from webevents.plan.make import make_plan
+from webevents.plan.model import Plan
+from webevents.spec.load import parse_pipeline
+
+
+def plan_of(spec: dict[str, Any]) -> Plan:
+    document = {
+        "apiVersion": "webevents.dev/v1alpha1",
+        "kind": "WebEventPipeline",
+        "metadata": {"name": "shop"},
+        "spec": spec,
+    }
+    return make_plan(parse_pipeline(document, "test"))
+
+
+def test_the_default_pipeline() -> None:
+    plan = plan_of({"generator": {}})
+    assert [topic.name for topic in plan.topics] == [
+        "raw-web-events",
+        "enriched-web-events",
+        "failed-web-events",
+        "web-sessions",
+        "web-sessions-state",
+    ]
+    assert [workload.name for workload in plan.workloads] == [
+        "generator",
+        "enrich",
+        "sessionize",
+        "index",
+    ]
+    assert plan.indices == {"events": "web-events-*", "sessions": "web-sessions-*"}
+    groups = {workload.group for workload in plan.stages()}
+    assert groups == {"shop-enrich", "shop-sessionize", "shop-index"}
+
+
+def test_it_is_a_pure_function() -> None:
+    spec = {"generator": {"eventsPerSecond": 5}, "sessions": {"gap": "5m"}}
+    assert plan_of(spec) == plan_of(spec)
+
+
+def test_the_state_topic_is_compacted_and_has_the_inputs_partitions() -> None:
+    topics = {
+        topic.name: topic
+        for topic in plan_of({"topics": {"enriched": {"name": "e", "partitions": 6}}}).topics
+    }
+    state = topics["web-sessions-state"]
+    assert state.partitions == topics["e"].partitions == 6
+    assert state.config["cleanup.policy"] == "compact"
+    # A record of a session with full lists must fit, and 10 MB events where they are allowed.
+    assert {topic.config["max.message.bytes"] for topic in topics.values()} == {"10485760"}
+
+
+def test_what_is_switched_off_is_not_planned() -> None:
+    plan = plan_of({"sessions": {"enabled": False}, "index": {"enabled": False}})
+    assert [workload.name for workload in plan.workloads] == ["enrich"]
+    assert "web-sessions-state" not in {topic.name for topic in plan.topics}
+    assert plan.templates == []
+    assert plan.indices == {}
+
+
+def test_each_stage_reads_what_one_before_it_writes() -> None:
+    plan = plan_of({"generator": {}})
+    written = {"raw-web-events"}
+    for stage in plan.stages():
+        assert set(stage.reads) <= written, stage.name
+        written.update(stage.writes)
+
+
+def test_a_change_of_the_rate_changes_only_the_live_settings() -> None:
+    slow, fast = (
+        {
+            workload.name: workload
+            for workload in plan_of({"generator": {"eventsPerSecond": rate}}).workloads
+        }
+        for rate in (5, 50)
+    )
+    assert slow["generator"].live == {"eventsPerSecond": 5}
+    assert fast["generator"].live == {"eventsPerSecond": 50}
+    assert slow["generator"].settings == fast["generator"].settings
+    assert {name: slow[name] for name in ("enrich", "sessionize", "index")} == {
+        name: fast[name] for name in ("enrich", "sessionize", "index")
+    }
+
+
+def test_a_stages_settings_change_only_with_what_it_needs() -> None:
+    before = {workload.name: workload.settings for workload in plan_of({}).workloads}
+    after = {
+        workload.name: workload.settings
+        for workload in plan_of({"enrich": {"dropFields": ["utm_content"]}}).workloads
+    }
+    assert before["enrich"] != after["enrich"]
+    assert before["sessionize"] == after["sessionize"]
+    assert before["index"] == after["index"]
+
+
+def test_retention_and_replication_reach_the_topics() -> None:
+    plan = plan_of(
+        {
+            "kafka": {"bootstrapServers": "b:9092", "replicationFactor": 3},
+            "topics": {"raw": {"name": "r", "retention": "1h"}},
+        }
+    )
+    raw = plan.topics[0]
+    assert (raw.name, raw.config["retention.ms"], raw.replication_factor) == ("r", "3600000", 3)
