@@ -1,0 +1,92 @@
+"""What a stage works on at a time, and what comes out of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from webevents.events.ledger import Counts
+
+
+class Record(NamedTuple):
+    """A message to be written to a topic."""
+
+    topic: str
+    key: str | bytes | None
+    value: bytes | None
+    partition: int = -1
+    """-1: by the key."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Consecutive messages of one partition, as parallel lists."""
+
+    topic: str
+    partition: int
+    offsets: list[int]
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    timestamps: list[int]
+    """The records' own times in milliseconds since the epoch."""
+
+
+class Pending(Protocol):
+    """Work that is under way at a destination."""
+
+    def done(self) -> bool:
+        """Whether the destination has answered for all of it."""
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a stage made of one chunk."""
+
+    counts: Counts
+    records: list[Record] = field(default_factory=list)
+    """To be written in the transaction that commits the chunk's offsets."""
+    emitted: int = 0
+    """How many of the records go to the stage's output topic."""
+    pending: Pending | None = None
+    """Where set, the chunk is not settled before this is done."""
+
+
+@dataclass(slots=True)
+class Flush:
+    """What a commit writes for one partition beside the chunks' records."""
+
+    records: Sequence[Record] = ()
+    emitted: int = 0
+    """How many of the records go to the stage's output topic."""
+    note: dict[str, int] = field(default_factory=dict)
+    """What the stage needs to go on from the committed offset."""
+
+
+class Processor(ABC):
+    """The logic of a stage; all calls come from one thread."""
+
+    @abstractmethod
+    def process(self, chunk: Chunk) -> Outcome:
+        """Process one chunk. An exception stops the stage; nothing of the chunk is committed."""
+
+    # What a stage does not need stays as it is here.
+
+    def settle(self, outcome: Outcome) -> None:
+        """Complete an outcome whose ``pending`` is done: its counts and failed events."""
+
+    def assigned(self, topic: str, partition: int, note: dict[str, int]) -> None:
+        """Take over a partition, with the note that was committed with its offset."""
+
+    def revoked(self, topic: str, partition: int) -> None:
+        """Give a partition up; everything of it is committed."""
+
+    def flush(self, topic: str, partition: int) -> Flush:
+        """Collect what belongs into the commit beside the chunks' records."""
+        return Flush()
+
+    def stopping(self) -> None:
+        """Learn that the next commit is the last before a stop."""
+
+    def close(self) -> None:
+        """Let go of connections; quick also in an outage."""

@@ -1,0 +1,92 @@
+"""The index stage: events and session records in, Elasticsearch documents out."""
+
+from webevents.connectors.elasticsearch import BulkHandle, BulkWriter, connect
+from webevents.events.event import InvalidEvent
+from webevents.events.ledger import Counts
+from webevents.logic.documents import Document, EventDocuments, SessionDocuments
+from webevents.stages.chunk import Chunk, Outcome, Processor
+from webevents.stages.failing import failed
+from webevents.stages.settings import StageSettings
+
+
+class _Submission:
+    """A chunk's documents on their way."""
+
+    def __init__(self, chunk: Chunk, positions: list[int], handle: BulkHandle) -> None:
+        self.chunk = chunk
+        self.positions = positions
+        """Positions in the chunk of the documents, in order."""
+        self.handle = handle
+
+    def done(self) -> bool:
+        """Whether Elasticsearch has answered for all of them."""
+        return self.handle.done()
+
+
+class IndexProcessor(Processor):
+    """Writes each event and each session as one document; the same one however often it comes.
+
+    :param writer: delivers the documents; closed with the processor.
+    """
+
+    def __init__(self, settings: StageSettings, writer: BulkWriter) -> None:
+        assert settings.index
+        self._settings = settings
+        self._writer = writer
+        self._events = EventDocuments(settings.index.events.prefix, settings.index.unknown_fields)
+        self._sessions = SessionDocuments(settings.index.sessions.prefix)
+
+    def process(self, chunk: Chunk) -> Outcome:
+        """Hand a chunk's documents over; the outcome is pending until they are answered for."""
+        is_session = chunk.topic == self._settings.sessions_topic
+        build = self._sessions.build if is_session else self._events.build
+        outcome = Outcome(Counts(received=len(chunk.offsets)))
+        documents: list[Document] = []
+        positions: list[int] = []
+        for position, value in enumerate(chunk.values):
+            if value is None:
+                outcome.counts.drop("tombstone")
+                continue
+            try:
+                documents.append(build(value))
+                positions.append(position)
+            except InvalidEvent as error:
+                self._fail(outcome, chunk, position, error)
+        outcome.pending = _Submission(chunk, positions, self._writer.submit(documents))
+        return outcome
+
+    def settle(self, outcome: Outcome) -> None:
+        """Count what was taken; what was refused for good becomes failed events."""
+        submission = outcome.pending
+        assert isinstance(submission, _Submission)
+        result = submission.handle.result(0)
+        outcome.counts.delivered += result.accepted
+        for refused in result.failed:
+            error = InvalidEvent("rejected", f"{refused.type}: {refused.reason}")
+            self._fail(outcome, submission.chunk, submission.positions[refused.position], error)
+
+    def _fail(self, outcome: Outcome, chunk: Chunk, position: int, error: InvalidEvent) -> None:
+        outcome.counts.failed += 1
+        outcome.records.append(failed(self._settings, chunk, position, error))
+
+    def close(self) -> None:
+        """Give up what is under way; it is read again."""
+        self._writer.close()
+
+
+def make_index(settings: StageSettings) -> IndexProcessor:
+    """Make the processor with its connection.
+
+    :raises UserError: when a secret cannot be read.
+    """
+    assert settings.index
+    assert settings.elasticsearch
+    bulk = settings.index.bulk
+    writer = BulkWriter(
+        connect(settings.elasticsearch),
+        max_in_flight=bulk.in_flight,
+        max_bytes=bulk.max_bytes,
+        max_documents=bulk.max_documents,
+        compression=settings.elasticsearch.compression,
+    )
+    return IndexProcessor(settings, writer)

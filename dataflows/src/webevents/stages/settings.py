@@ -1,0 +1,35 @@
+"""The settings file of a stage: everything that the workload needs, made by the plan."""
+
+from typing import Literal
+
+from webevents.spec.base import Duration, Model
+from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
+from webevents.spec.enrich import EnrichSpec
+from webevents.spec.kafka import KafkaSpec
+from webevents.spec.stages import EventsSpec, SessionsSpec
+
+StageName = Literal["enrich", "sessionize", "index"]
+
+
+class StageSettings(Model):
+    """One stage of one pipeline."""
+
+    pipeline: str
+    stage: StageName
+    group: str
+    """Consumer group."""
+    topics: tuple[str, ...]
+    """Topics that the stage reads."""
+    output_topic: str | None = None
+    state_topic: str | None = None
+    failed_topic: str
+    commit_interval: Duration
+    chunk_size: int
+    kafka: KafkaSpec
+    events: EventsSpec = EventsSpec()
+    sessions: SessionsSpec = SessionsSpec()
+    enrich: EnrichSpec | None = None
+    index: IndexSpec | None = None
+    elasticsearch: ElasticsearchSpec | None = None
+    sessions_topic: str | None = None
+    """The topic among ``topics`` that holds session records."""

@@ -1,0 +1,374 @@
+"""Reading, committing and rebalancing: a stage as one consumer and one transactional producer.
+
+The loop that every stage shares. Results, failed events and offsets (with the ledger in their
+metadata) are one Kafka transaction, so between topics each event counts exactly once. Work at
+another system is settled in the order of the offsets before these are committed, so there it counts
+at least once, and the destination's own means (ids, versions) make that once.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from webevents.events.ledger import PartitionLedger
+from webevents.stages.chunk import Chunk, Outcome, Processor, Record
+
+log = structlog.get_logger()
+
+IDLE_WAIT_S = 0.1
+"""How long a read waits for messages; also bounds how late a commit or a stop is noticed."""
+PAUSE_AFTER_S = 2.0
+"""How long reading may stand still before the consumer is told to pause; shorter stalls only wait,
+because a pause throws away what was fetched ahead."""
+REVOKE_WAIT_S = 20.0
+"""How long work under way may take to settle before a partition is given up without it."""
+TRANSACTION_TIMEOUT_S = 30
+
+
+class TaskLost(Exception):
+    """The task must start anew from what is committed; nothing is lost by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How a stage reads and commits."""
+
+    stage: str
+    group: str
+    """Consumer group and, with the instance, transactional id."""
+    instance: str
+    """Tells this worker from the others of its group; the same after a restart."""
+    topics: Sequence[str]
+    commit_interval_s: float
+    chunk_size: int
+    max_pending: int = 4
+    """Chunks that may be under way at the destination."""
+
+
+class StreamTask:
+    """One worker of a stage; all calls come from one thread.
+
+    :param kafka: librdkafka settings to reach the cluster.
+    :param should_stop: asked often; once true, the task commits what it has and ends.
+    """
+
+    def __init__(
+        self,
+        settings: TaskSettings,
+        processor: Processor,
+        kafka: dict[str, Any],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._processor = processor
+        self._should_stop = should_stop
+        self._in_flow = 0
+        self._unsettled: deque[tuple[Chunk, Outcome]] = deque()
+        self._ledgers: dict[tuple[str, int], PartitionLedger] = {}
+        self._positions: dict[tuple[str, int], int] = {}
+        self._touched: set[tuple[str, int]] = set()
+        self._in_transaction = False
+        self._last_commit = time.monotonic()
+        self._stalled_since: float | None = None
+        self._paused = False
+        self._lost = False
+        self._stopping_since: float | None = None
+        self.failure: Exception | None = None
+        """Why the dataflow ended before it was told to."""
+        self._producer = Producer(producer_config(settings, kafka))
+        self._producer.init_transactions(TRANSACTION_TIMEOUT_S * 2)
+        self._consumer = Consumer(consumer_config(settings, kafka))
+        self._consumer.subscribe(
+            list(settings.topics),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    # What the dataflow calls.
+
+    def read(self) -> list[Chunk]:
+        """Settle, commit where it is time, and read the next chunks.
+
+        :raises StopIteration: when the task was told to stop and has committed.
+        :raises TaskLost: when another worker owns the partitions, or a transaction failed.
+        """
+        if self._in_flow:
+            return []
+        self._settle()
+        if self._should_stop() and self._finish():
+            raise StopIteration
+        if time.monotonic() - self._last_commit >= self._settings.commit_interval_s:
+            self._commit()
+        chunks = self._poll()
+        if self._lost:
+            raise TaskLost("the partitions were given to another worker")
+        self._in_flow = len(chunks)
+        return chunks
+
+    def take(self, chunk: Chunk, outcome: Outcome) -> None:
+        """Take a processed chunk: write its records, or keep it until its destination answers."""
+        self._in_flow -= 1
+        if outcome.pending is None:
+            self._account(chunk, outcome)
+        else:
+            self._unsettled.append((chunk, outcome))
+
+    def close(self) -> None:
+        """Leave the group and let go of everything; what is not committed is not kept."""
+        self._processor.close()
+        if self._in_transaction:
+            self._in_transaction = False
+            try:
+                self._producer.abort_transaction(5)
+            except KafkaException as error:
+                log.warning("abort failed", error=error.args[0].str())
+        self._consumer.close()
+
+    # Reading.
+
+    def _poll(self) -> list[Chunk]:
+        full = len(self._unsettled) >= self._settings.max_pending
+        if full and not self._stalled():
+            time.sleep(0.005)
+            return []
+        if not full and self._paused:
+            self._consumer.resume(self._consumer.assignment())
+            self._paused = False
+        if not full:
+            self._stalled_since = None
+        wait = 0.01 if self._unsettled else min(IDLE_WAIT_S, self._settings.commit_interval_s)
+        try:
+            messages = self._consumer.consume(self._settings.chunk_size, wait)
+        except KafkaException as error:
+            raise TaskLost(error.args[0].str()) from error
+        return self._chunks(messages)
+
+    def _stalled(self) -> bool:
+        """Whether the destination has kept us waiting so long that the consumer must pause."""
+        now = time.monotonic()
+        if self._stalled_since is None:
+            self._stalled_since = now
+        if now - self._stalled_since < PAUSE_AFTER_S:
+            return False
+        if not self._paused:
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+        return True
+
+    def _chunks(self, messages: list[Message]) -> list[Chunk]:
+        by_partition: dict[tuple[str, int], list[Message]] = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_error(message, error)
+                continue
+            source = (message.topic(), message.partition())
+            batch = by_partition.get(source)
+            if batch is None:
+                by_partition[source] = [message]
+            else:
+                batch.append(message)
+        chunks = []
+        for (topic, partition), batch in by_partition.items():
+            chunks.append(
+                Chunk(
+                    topic,
+                    partition,
+                    [message.offset() for message in batch],
+                    [message.key() for message in batch],
+                    [message.value() for message in batch],
+                    [message.timestamp()[1] for message in batch],
+                )
+            )
+        return chunks
+
+    def _on_error(self, message: Message, error: KafkaError) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            # Behind the last message may stand a transaction's marker: the end of the partition
+            # is committed too, so that the lag of an idle stage is exactly 0 to every tool.
+            self._positions[message.topic(), message.partition()] = message.offset()
+        elif error.fatal():
+            raise TaskLost(error.str())
+        else:
+            log.warning("reading", error=error.str())
+
+    # Settling and committing.
+
+    def _settle(self) -> None:
+        while self._unsettled:
+            chunk, outcome = self._unsettled[0]
+            pending = outcome.pending
+            if pending is not None and not pending.done():
+                return
+            self._processor.settle(outcome)
+            self._unsettled.popleft()
+            self._account(chunk, outcome)
+
+    def _account(self, chunk: Chunk, outcome: Outcome) -> None:
+        self._produce(outcome.records)
+        source = (chunk.topic, chunk.partition)
+        ledger = self._ledgers[source]
+        ledger.counts.add(outcome.counts)
+        ledger.emitted += outcome.emitted
+        ledger.next = chunk.offsets[-1] + 1
+        self._touched.add(source)
+
+    def _produce(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        self._begin()
+        produce = self._producer.produce
+        for topic, key, value, partition in records:
+            while True:
+                try:
+                    produce(topic, value, key, partition)
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+        self._producer.poll(0)
+
+    def _begin(self) -> None:
+        if not self._in_transaction:
+            self._producer.begin_transaction()
+            self._in_transaction = True
+
+    def _commit(self) -> None:
+        """Commit what is settled; a failure of the transaction restarts the task."""
+        self._last_commit = time.monotonic()
+        if self._in_flow:
+            return
+        offsets = []
+        unsettled = {(chunk.topic, chunk.partition) for chunk, _ in self._unsettled}
+        for source, ledger in self._ledgers.items():
+            flush = self._processor.flush(*source)
+            self._produce(flush.records)
+            ledger.emitted += flush.emitted
+            end = self._positions.get(source, 0)
+            if end > ledger.next and source not in unsettled:
+                ledger.next = end
+                self._touched.add(source)
+            if source in self._touched or flush.note != ledger.note or flush.records:
+                ledger.note = flush.note
+                offsets.append(TopicPartition(*source, ledger.next, ledger.encode()))
+        if not offsets:
+            return
+        self._begin()
+        metadata = self._consumer.consumer_group_metadata()
+        self._retried(lambda: self._producer.send_offsets_to_transaction(offsets, metadata, 10))
+        self._retried(lambda: self._producer.commit_transaction(10))
+        self._in_transaction = False
+        self._touched.clear()
+
+    def _retried(self, act: Callable[[], None]) -> None:
+        """Do what may be repeated while the brokers are away; give up when told to stop."""
+        while True:
+            try:
+                act()
+                return
+            except KafkaException as error:
+                problem = error.args[0]
+                if not problem.retriable() or self._should_stop():
+                    raise TaskLost(problem.str()) from error
+                log.warning("commit waits", error=problem.str())
+
+    def _finish(self) -> bool:
+        """Commit for good; True when nothing is left under way or it does not come to an end."""
+        self._settle()
+        if self._unsettled and not self._overdue():
+            return False
+        self._unsettled.clear()
+        self._processor.stopping()
+        self._commit()
+        return True
+
+    def _overdue(self) -> bool:
+        """Whether a stop has waited long enough for the destination (its answer is not needed)."""
+        now = time.monotonic()
+        if self._stopping_since is None:
+            self._stopping_since = now
+        return now - self._stopping_since > STOP_WAIT_S
+
+    # Rebalancing: the callbacks run inside the consumer's consume().
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            return
+        for known in consumer.committed(partitions, TRANSACTION_TIMEOUT_S * 2):
+            if known.error:
+                raise TaskLost(known.error.str())
+            source = (known.topic, known.partition)
+            start = max(known.offset, 0)
+            ledger = PartitionLedger.decode(known.metadata, start)
+            self._ledgers[source] = ledger
+            self._positions.pop(source, None)
+            self._processor.assigned(*source, ledger.note)
+        log.info("assigned", partitions=[f"{p.topic}/{p.partition}" for p in partitions])
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        deadline = time.monotonic() + REVOKE_WAIT_S
+        while self._unsettled and time.monotonic() < deadline and not self._should_stop():
+            self._settle()
+            time.sleep(0.01)
+        gone = {(p.topic, p.partition) for p in partitions}
+        self._unsettled = deque(
+            (chunk, outcome)
+            for chunk, outcome in self._unsettled
+            if (chunk.topic, chunk.partition) not in gone
+        )
+        self._commit()
+        for source in gone:
+            self._ledgers.pop(source, None)
+            self._positions.pop(source, None)
+            self._touched.discard(source)
+            self._processor.revoked(*source)
+        log.info("revoked", partitions=[f"{topic}/{number}" for topic, number in gone])
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._lost = True
+
+
+STOP_WAIT_S = 2.0
+"""How long a stop waits for a destination; what it has not confirmed is read again later."""
+
+
+def consumer_config(settings: TaskSettings, kafka: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a stage's consumer."""
+    return kafka | {
+        "group.id": settings.group,
+        # A restart within the session timeout takes its partitions up again at once.
+        "group.instance.id": f"{settings.group}-{settings.instance}",
+        "client.id": f"{settings.group}-{settings.instance}",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 20_000,
+        "heartbeat.interval.ms": 1_000,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 100,
+        "fetch.message.max.bytes": 1_048_576,
+        "queued.max.messages.kbytes": 16_384,
+        "topic.metadata.refresh.interval.ms": 30_000,
+    }
+
+
+def producer_config(settings: TaskSettings, kafka: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a stage's producer."""
+    return kafka | {
+        "transactional.id": f"{settings.group}-{settings.instance}",
+        "client.id": f"{settings.group}-{settings.instance}",
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_S * 1000,
+        # The Java client's way, so that a key lands in the same partition whoever writes it.
+        "partitioner": "murmur2_random",
+        "linger.ms": 20,
+        "compression.type": "lz4",
+        "message.max.bytes": 10_000_000,
+        "queue.buffering.max.messages": 100_000,
+        "queue.buffering.max.kbytes": 65_536,
+    }

@@ -1,0 +1,77 @@
+"""One worker of a stage as a process: it starts, recovers and stops."""
+
+import random
+import time
+
+import structlog
+from confluent_kafka import KafkaException
+
+from webevents.connectors.kafka import client_config
+from webevents.stages import flow
+from webevents.stages.chunk import Processor
+from webevents.stages.processors import make_processor
+from webevents.stages.settings import StageSettings
+from webevents.stages.task import StreamTask, TaskLost, TaskSettings
+from webevents.stop import Stop
+
+log = structlog.get_logger()
+
+BACKOFF_LIMIT_S = 15.0
+
+
+def run_stage(settings: StageSettings, instance: str, stop: Stop) -> None:
+    """Run one worker until it is told to stop.
+
+    A transaction that failed, a lost partition or a broker that went away restart the task from
+    what is committed, within this process; anything else is a fault and ends the process.
+
+    :param instance: tells this worker from the others of the stage, the same after a restart.
+    """
+    task_settings = TaskSettings(
+        stage=settings.stage,
+        group=settings.group,
+        instance=instance,
+        topics=settings.topics,
+        commit_interval_s=settings.commit_interval.total_seconds(),
+        chunk_size=settings.chunk_size,
+        max_pending=_max_pending(settings),
+    )
+    kafka = client_config(settings.kafka)
+    failures = 0
+    while not stop():
+        processor = make_processor(settings, kafka)
+        began = time.monotonic()
+        try:
+            _run_task(task_settings, processor, kafka, stop)
+            return
+        except (TaskLost, KafkaException) as error:
+            if isinstance(error, KafkaException) and _is_hopeless(error):
+                raise
+            failures = 0 if time.monotonic() - began > 60 else failures + 1
+            wait = random.uniform(0, min(BACKOFF_LIMIT_S, 0.5 * 2**failures))
+            log.warning(
+                "restarting from what is committed", error=str(error), wait_s=round(wait, 1)
+            )
+            deadline = time.monotonic() + wait
+            while time.monotonic() < deadline and not stop():
+                time.sleep(0.05)
+
+
+def _max_pending(settings: StageSettings) -> int:
+    """Chunks under way at the destination: enough to fill the requests that may be under way."""
+    return 4 * settings.index.bulk.in_flight if settings.index else 1
+
+
+def _run_task(
+    settings: TaskSettings, processor: Processor, kafka: dict[str, object], stop: Stop
+) -> None:
+    task = StreamTask(settings, processor, kafka, stop)
+    try:
+        flow.run(settings.stage, task, processor)
+    finally:
+        task.close()
+
+
+def _is_hopeless(error: KafkaException) -> bool:
+    """Whether starting anew cannot mend it: the settings themselves are wrong."""
+    return error.args[0].name() in {"_INVALID_ARG", "UNSUPPORTED_VERSION", "_UNKNOWN_TOPIC"}
