@@ -1,0 +1,5 @@
+"""``python -m webevents``."""
+
+from webevents.cli import main
+
+main()

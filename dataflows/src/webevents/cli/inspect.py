@@ -1,0 +1,130 @@
+"""``webevents ledger`` and ``webevents failed``: looking at a pipeline that runs."""
+
+import json
+import sys
+from collections import Counter
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.table import Table
+
+from webevents.cli import connections as c
+from webevents.connectors.kafka import client_config
+from webevents.connectors.kafka_observe import Observer
+from webevents.errors import UserError
+from webevents.events.failed import FailedEvent, decode_failed
+from webevents.local.summary import stage_table
+from webevents.plan.ledger import observe
+from webevents.plan.make import make_plan
+
+Name = Annotated[str | None, typer.Argument(help="The pipeline, where several run here.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(ledger)
+    app.command()(failed)
+
+
+def ledger(
+    name: Name = None,
+    file: c.OptionalFile = None,
+    kafka: c.Kafka = None,
+    partitions: Annotated[
+        bool, typer.Option(help="Show each partition with its range of offsets.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each stage counted; exits with 1 when an event is not accounted for."""
+    pipeline = c.known_pipeline(name, file, c.kafka_spec(kafka))
+    observer = Observer(client_config(pipeline.spec.kafka))
+    try:
+        found = observe(make_plan(pipeline), observer)
+    except KafkaException as error:
+        raise UserError(f"the brokers do not answer: {error.args[0].str()}") from None
+    finally:
+        observer.close()
+    console = Console()
+    if as_json:
+        result = {"stages": found.report(), "balanced": found.balanced, "problems": found.problems}
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        console.print(stage_table(found))
+        if partitions:
+            console.print(_partition_table(found.groups))
+        console.print(
+            "Balanced: every event read is delivered, failed or dropped for a reason."
+            if found.balanced
+            else "NOT balanced:\n" + "\n".join(found.problems),
+            style="green" if found.balanced else "bold red",
+        )
+    if not found.balanced:
+        raise typer.Exit(1)
+
+
+def _partition_table(groups: object) -> Table:
+    table = Table("stage", "topic", "partition", "offsets", "in", "out", "failed", "dropped", "lag")
+    assert isinstance(groups, dict)
+    for name, view in groups.items():
+        for (topic, partition), entry in sorted(view.ledgers.items()):
+            counts = entry.counts
+            numbers = [counts.received, counts.delivered, counts.failed]
+            numbers += [sum(counts.dropped.values()), view.lags[topic, partition]]
+            offsets = f"[{entry.first}, {entry.next})".replace("[", "\\[")
+            table.add_row(name, topic, str(partition), offsets, *(f"{n:,}" for n in numbers))
+    return table
+
+
+def failed(
+    name: Name = None,
+    file: c.OptionalFile = None,
+    kafka: c.Kafka = None,
+    reason: Annotated[str | None, typer.Option(help="Only failed events with this reason.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only failed events of this stage.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Failed events to list; 0: only counts.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Count the failed events by stage and reason, and list the newest."""
+    pipeline = c.known_pipeline(name, file, c.kafka_spec(kafka))
+    observer = Observer(client_config(pipeline.spec.kafka))
+    counts: Counter[tuple[str, str]] = Counter()
+    newest: list[FailedEvent] = []
+    try:
+        for message in observer.messages(pipeline.spec.topics.failed.name):
+            record = decode_failed(message.value())
+            if reason not in (None, record.reason) or stage not in (None, record.stage):
+                continue
+            counts[record.stage, record.reason] += 1
+            newest.append(record)
+            del newest[: max(len(newest) - limit, 0)]
+    except KafkaException as error:
+        raise UserError(f"the brokers do not answer: {error.args[0].str()}") from None
+    finally:
+        observer.close()
+    if as_json:
+        _print_json(counts, newest)
+        return
+    console = Console()
+    table = Table("stage", "reason", "events", title="Failed events", title_justify="left")
+    for (at, why), count in sorted(counts.items(), key=lambda item: -item[1]):
+        table.add_row(at, why, f"{count:,}")
+    console.print(table if counts else "No failed events.")
+    for record in newest:
+        where = f"{record.topic}/{record.partition}@{record.offset}"
+        payload = record.original()[:120].decode("utf-8", "replace")
+        console.print(f"{where}  {record.stage}  {record.reason}: {record.detail}", markup=False)
+        console.print(f"    {payload}", style="dim", markup=False, highlight=False)
+
+
+def _print_json(counts: Counter[tuple[str, str]], newest: list[FailedEvent]) -> None:
+    import msgspec
+
+    by_reason = [
+        {"stage": stage, "reason": reason, "events": count}
+        for (stage, reason), count in sorted(counts.items())
+    ]
+    text = msgspec.json.encode({"counts": by_reason, "newest": newest})
+    sys.stdout.write(msgspec.json.format(text).decode() + "\n")

@@ -1,0 +1,78 @@
+"""Free TCP ports of this machine for servers that must know their port before they start."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from threading import Lock
+
+from webevents.errors import UserError
+
+LOOPBACK = "127.0.0.1"
+
+_given: set[int] = set()
+_lock = Lock()
+
+
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on, never the same one twice.
+
+    The kernel picks it (bind to port 0). Another program can still take it before the server
+    binds it, so a caller tries again with another port when the server reports it as taken.
+
+    :raises UserError: when no port can be bound at all
+    """
+    with _lock:
+        for _ in range(100):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                try:
+                    probe.bind((LOOPBACK, 0))
+                except OSError as error:
+                    raise UserError(
+                        f"No free port on {LOOPBACK} ({error.strerror}): stop programs that hold "
+                        "many connections, then try again."
+                    ) from error
+                port = int(probe.getsockname()[1])
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise UserError(f"No free port on {LOOPBACK}: stop servers that are not needed, then retry.")
+
+
+def require_free(port: int, server: str) -> int:
+    """Check that a port that a person asked for can be bound.
+
+    :param port: the port asked for (1 to 65535)
+    :param server: the server that wants it, for the message
+    :returns: the port
+    :raises UserError: when it is out of range, taken, or not permitted
+    """
+    if not 1 <= port <= 65535:
+        raise UserError(f"Port {port} for {server} is not a port: choose one from 1 to 65535.")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections of a stopped server that still linger are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                why = "is taken by another program: stop that program"
+            else:
+                why = f"cannot be used ({error.strerror})"
+            raise UserError(
+                f"Port {port} for {server} {why} or choose another port "
+                "(without one, a free port is taken)."
+            ) from error
+    return port
+
+
+def is_listening(port: int, *, timeout: float = 0.2) -> bool:
+    """Whether something accepts connections on a loopback port.
+
+    :param timeout: seconds to wait for the connection
+    """
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=timeout).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,262 @@
+"""The local runtime: it brings a plan about with processes of this machine."""
+
+import contextlib
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+
+from webevents.connectors.elasticsearch import connect, documents_by_index, ensure_templates
+from webevents.connectors.kafka import client_config, ensure_topics
+from webevents.connectors.kafka_observe import Observer
+from webevents.errors import UserError
+from webevents.local import running
+from webevents.local.elasticsearch_server import EmbeddedElasticsearch
+from webevents.local.embedded import EmbeddedServer
+from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.live import Watch
+from webevents.local.servers import start_servers, stop_servers
+from webevents.local.summary import Summary
+from webevents.local.workloads import Workloads
+from webevents.plan.ledger import PipelineLedger, observe
+from webevents.plan.make import make_plan
+from webevents.plan.model import Plan
+from webevents.spec.elasticsearch import ElasticsearchSpec
+from webevents.spec.kafka import KafkaSpec
+from webevents.spec.pipeline import WebEventPipeline
+
+LOOK_EVERY_S = 1.0
+DRAIN_STALL_S = 60.0
+"""A drain that makes no progress for this long is given up, and said to be unfinished."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run a pipeline locally."""
+
+    seconds: float | None = None
+    """Stop after this long and drain; None runs until Ctrl-C."""
+    kafka: KafkaSpec | None = None
+    """A Kafka that is already there; an embedded one otherwise."""
+    elasticsearch: ElasticsearchSpec | None = None
+    """An Elasticsearch that is already there; an embedded one otherwise."""
+    data_dir: Path | None = None
+    """Keeps the embedded servers' data and the logs; a temporary folder otherwise."""
+    until_drained: bool = False
+    """Stop as soon as what is in the topics is processed."""
+
+
+def run_pipeline(pipeline: WebEventPipeline, options: RunOptions, console: Console) -> Summary:
+    """Run a pipeline until its time is over or Ctrl-C, drain it, and sum up.
+
+    Everything that was started is stopped again, whatever happens.
+
+    :raises UserError: when something is missing that a person can put right.
+    """
+    with ExitStack() as stack:
+        folder = _folder(stack, options)
+        pipeline = stack.enter_context(_servers(pipeline, options, folder, console))
+        return _Run(pipeline, options, folder, console).run()
+
+
+def _folder(stack: ExitStack, options: RunOptions) -> Path:
+    if options.data_dir is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="webevents-")))
+    options.data_dir.mkdir(parents=True, exist_ok=True)
+    return options.data_dir
+
+
+@contextlib.contextmanager
+def _servers(
+    pipeline: WebEventPipeline, options: RunOptions, folder: Path, console: Console
+) -> Iterator[WebEventPipeline]:
+    """Start the servers that the pipeline needs and does not have; fill in how to reach them."""
+    spec = pipeline.spec
+    kafka, elasticsearch = options.kafka, options.elasticsearch
+    own: list[EmbeddedServer] = []
+    own_kafka = EmbeddedKafka(folder / "kafka")
+    own_elasticsearch = EmbeddedElasticsearch(folder / "elasticsearch")
+    if kafka is None:
+        own.append(own_kafka)
+    if elasticsearch is None and spec.index.enabled:
+        own.append(own_elasticsearch)
+    start_servers(*own, say=lambda line: console.print(line, highlight=False))
+    try:
+        if own_kafka in own:
+            kafka = KafkaSpec(bootstrap_servers=own_kafka.bootstrap)
+        if own_elasticsearch in own:
+            elasticsearch = ElasticsearchSpec(urls=(own_elasticsearch.url,))
+        yield pipeline.model_copy(
+            update={
+                "spec": spec.model_copy(
+                    update={
+                        "kafka": kafka,
+                        "elasticsearch": elasticsearch or spec.elasticsearch,
+                    }
+                )
+            }
+        )
+    finally:
+        console.print("Stopping the servers …" if own else "", end="\n" if own else "")
+        stop_servers(*own)
+
+
+class _Run:
+    """One run on servers that are there."""
+
+    def __init__(
+        self, pipeline: WebEventPipeline, options: RunOptions, folder: Path, console: Console
+    ) -> None:
+        self._pipeline = pipeline
+        self._options = options
+        self._console = console
+        self._plan: Plan = make_plan(pipeline)
+        self._kafka = client_config(pipeline.spec.kafka)
+        self._observer = Observer(self._kafka)
+        self._elastic: Any = (
+            connect(pipeline.spec.elasticsearch) if pipeline.spec.index.enabled else None
+        )
+        self._workloads = Workloads(
+            list(self._plan.workloads), folder / "workloads", lambda line: self._watch.say(line)
+        )
+        facts = [f"Kafka {pipeline.spec.kafka.bootstrap_servers}"]
+        if self._elastic is not None:
+            facts[0] += f"   Elasticsearch {', '.join(pipeline.spec.elasticsearch.urls or ())}"
+        facts.append(f"logs {folder / 'workloads'}   Ctrl-C stops and drains")
+        self._watch = Watch(console, facts)
+        self._interrupts = 0
+        self._ledger: PipelineLedger | None = None
+
+    def run(self) -> Summary:
+        """Prepare, run, drain, sum up."""
+        began = time.monotonic()
+        for line in ensure_topics(AdminClient(self._kafka | {"log_level": 0}), self._plan.topics):
+            self._console.print(line, highlight=False)
+        if self._elastic is not None:
+            ensure_templates(self._elastic, self._plan.templates)
+        problems: list[str] = []
+        previous = signal.signal(signal.SIGINT, self._on_interrupt)
+        previous_term = signal.signal(signal.SIGTERM, self._on_interrupt)
+        try:
+            with running.announced(self._pipeline), self._watch:
+                self._workloads.start()
+                self._wait()
+                problems = self._drain()
+            ledger = self._look() or self._ledger
+            if ledger is None:
+                raise UserError("Kafka does not answer: look at its log, and start again")
+            return self._sum_up(ledger, problems, time.monotonic() - began)
+        finally:
+            self._workloads.stop_all()
+            self._observer.close()
+            if self._elastic is not None:
+                self._elastic.close()
+            signal.signal(signal.SIGINT, previous)
+            signal.signal(signal.SIGTERM, previous_term)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1:
+            raise KeyboardInterrupt
+
+    def _wait(self) -> None:
+        deadline = None
+        if self._options.seconds is not None:
+            deadline = time.monotonic() + self._options.seconds
+        doing = "running" if deadline is None else f"running for {self._options.seconds:g} s"
+        while not self._interrupts and (deadline is None or time.monotonic() < deadline):
+            self._tick(doing)
+            if self._options.until_drained and self._ledger and self._caught_up(self._ledger):
+                return
+
+    @staticmethod
+    def _caught_up(ledger: PipelineLedger) -> bool:
+        return ledger.lag == 0 and any(view.ledgers for view in ledger.groups.values())
+
+    def _tick(self, doing: str) -> None:
+        """Look once, show it, keep the workloads alive, and wait for the next look."""
+        next_look = time.monotonic() + LOOK_EVERY_S
+        self._workloads.keep_alive()
+        if ledger := self._look():
+            self._ledger = ledger
+            self._watch.show(ledger, self._raw_events(), self._found(), doing)
+        while (left := next_look - time.monotonic()) > 0 and not self._interrupts:
+            time.sleep(min(left, 0.1))
+
+    def _look(self) -> PipelineLedger | None:
+        try:
+            return observe(self._plan, self._observer)
+        except KafkaException:
+            return None  # the brokers are busy or away; the next look may tell
+
+    def _raw_events(self) -> int:
+        topic = self._pipeline.spec.topics.raw.name
+        with contextlib.suppress(KafkaException):
+            ends = self._observer.offsets([topic])
+            starts = self._observer.offsets([topic], first=True)
+            return sum(ends.values()) - sum(starts.values())
+        return 0
+
+    def _documents(self, what: str) -> dict[str, int]:
+        pattern = self._plan.indices.get(what)
+        if self._elastic is None or pattern is None:
+            return {}
+        return documents_by_index(self._elastic, pattern)
+
+    def _found(self) -> dict[str, int]:
+        try:
+            return {what: sum(self._documents(what).values()) for what in self._plan.indices}
+        except UserError:
+            return {}  # Elasticsearch is busy or away; the next look may tell
+
+    def _drain(self) -> list[str]:
+        """Stop the sources, then each stage once it has processed what was before it."""
+        stages = [stage.name for stage in self._plan.stages()]
+        for workload in self._plan.workloads:
+            if workload.name not in stages:
+                self._workloads.stop(workload.name)
+        for name in stages:
+            if not self._drained(name):
+                return [f"{name} did not drain: look at its log"]
+            self._workloads.stop(name)
+        return []
+
+    def _drained(self, name: str) -> bool:
+        lag, since = None, time.monotonic()
+        while True:
+            self._tick(f"draining {name}")
+            view = self._ledger.groups[name] if self._ledger else None
+            if view is not None and view.lag == 0:
+                return True
+            if view is not None and view.lag != lag:
+                lag, since = view.lag, time.monotonic()
+            if time.monotonic() - since > DRAIN_STALL_S or self._interrupts > 1:
+                return False
+
+    def _sum_up(self, ledger: PipelineLedger, problems: list[str], seconds: float) -> Summary:
+        raw = self._raw_events()
+        first = ledger.groups.get("enrich")
+        if first is not None and first.lag == 0 and first.counts().received != raw:
+            problems.append(
+                f"the raw topic has {raw} events, enrich read {first.counts().received}"
+            )
+        documents = {what: self._documents(what) for what in self._plan.indices}
+        by_index = {name: n for found in documents.values() for name, n in found.items()}
+        return Summary(
+            ledger,
+            by_index,
+            sum(documents.get("sessions", {}).values()),
+            seconds,
+            raw,
+            self._workloads.restarts,
+            problems,
+        )

@@ -1,0 +1,189 @@
+"""Running whole pipelines in tests, through the command line, on servers that are there."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from confluent_kafka.admin import AdminClient
+from elasticsearch import Elasticsearch
+from elasticsearch.helpers import scan
+
+from webevents.connectors.kafka import client_config, ensure_topics
+from webevents.plan.make import make_plan
+from webevents.spec.kafka import KafkaSpec
+from webevents.spec.load import parse_pipeline
+from webevents.spec.pipeline import WebEventPipeline
+
+
+@dataclass
+class Servers:
+    """The servers of the test session."""
+
+    kafka: str
+    elasticsearch: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return client_config(KafkaSpec(bootstrap_servers=self.kafka))
+
+
+@dataclass
+class TestPipeline:
+    """A pipeline with topics and indices of its own, so that tests do not meet."""
+
+    __test__ = False
+
+    servers: Servers
+    folder: Path
+    spec: Mapping[str, Any]
+    raw: str | None = None
+    """A raw topic that is there already; one of its own otherwise."""
+    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
+
+    def __post_init__(self) -> None:
+        spec = json.loads(json.dumps(self.spec))
+        names = {which: {"name": f"{self.name}-{which}"} for which in _TOPICS}
+        if self.raw:
+            names["raw"]["name"] = self.raw
+        topics = spec.setdefault("topics", {})
+        for which, defaults in names.items():
+            topics[which] = defaults | topics.get(which, {})
+        index = spec.setdefault("index", {})
+        index["events"] = {"prefix": f"{self.name}-events"}
+        index["sessions"] = {"prefix": f"{self.name}-sessions"}
+        document = {
+            "apiVersion": "webevents.dev/v1alpha1",
+            "kind": "WebEventPipeline",
+            "metadata": {"name": self.name},
+            "spec": spec,
+        }
+        self.pipeline: WebEventPipeline = parse_pipeline(document, self.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file = self.folder / f"{self.name}.yaml"
+        self.file.write_text(yaml.safe_dump(document))
+
+    @property
+    def raw_topic(self) -> str:
+        return self.pipeline.spec.topics.raw.name
+
+    def make_topics(self) -> None:
+        """Create the topics before the pipeline runs, to feed it."""
+        ensure_topics(AdminClient(self.servers.config), make_plan(self._connected()).topics)
+
+    def _connected(self) -> WebEventPipeline:
+        kafka = KafkaSpec(bootstrap_servers=self.servers.kafka)
+        spec = self.pipeline.spec.model_copy(update={"kafka": kafka})
+        return self.pipeline.model_copy(update={"spec": spec})
+
+    @contextlib.contextmanager
+    def running(self, *options: str) -> Iterator["Run"]:
+        """Run ``webevents run`` as a process."""
+        report = self.folder / f"{self.name}-report.json"
+        report.unlink(missing_ok=True)
+        log = self.folder / f"{self.name}.log"
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "webevents", "run", "-f", str(self.file)),
+                    *("--kafka", self.servers.kafka),
+                    *("--elasticsearch", self.servers.elasticsearch),
+                    *("--report", str(report), "--data-dir", str(self.folder / self.name)),
+                    *options,
+                ],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield Run(process, report, log)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def run(self, *options: str, timeout: float = 240) -> dict[str, Any]:
+        """Run until all is processed; the report."""
+        with self.running("--until-drained", *options) as run:
+            return run.finish(timeout)
+
+    def documents(self, which: str) -> dict[str, dict[str, Any]]:
+        """The documents of the events' or the sessions' indices, by id."""
+        client = Elasticsearch(self.servers.elasticsearch)
+        pattern = f"{self.name}-{which}-*"
+        client.indices.refresh(index=pattern, ignore_unavailable=True)
+        hits = list(scan(client, index=pattern, size=5000, ignore_unavailable=True))
+        found = {hit["_id"]: hit["_source"] for hit in hits}
+        assert len(found) == len(hits), "an id stands in two indices"
+        client.close()
+        return found
+
+
+_TOPICS = ("raw", "enriched", "sessions", "failed")
+
+
+@dataclass
+class Run:
+    """A ``webevents run`` under way."""
+
+    process: subprocess.Popen[bytes]
+    report: Path
+    log: Path
+
+    def finish(self, timeout: float = 240) -> dict[str, Any]:
+        """Wait for the end and read the report."""
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running: {self.log.read_text()[-3000:]}") from None
+        assert code == 0, self.log.read_text()[-5000:]
+        report: dict[str, Any] = json.loads(self.report.read_text())
+        assert report["balanced"], report
+        return report
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def workers(self, stage: str) -> list[int]:
+        """Process ids of a stage's workers."""
+        return [
+            pid
+            for pid, command in children(self.process.pid)
+            if "stage" in command and any(part.endswith(f"/{stage}.json") for part in command)
+        ]
+
+    def kill_worker(self, stage: str, timeout: float = 30) -> None:
+        """SIGKILL one worker of a stage as soon as there is one."""
+        deadline = time.monotonic() + timeout
+        while not (pids := self.workers(stage)):
+            assert self.process.poll() is None, "the run ended before its stage was killed"
+            assert time.monotonic() < deadline, f"no worker of {stage} came up"
+            time.sleep(0.05)
+        os.kill(pids[0], signal.SIGKILL)
+
+
+def children(pid: int) -> list[tuple[int, Sequence[str]]]:
+    """The child processes with their command lines (Linux)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+            if parent == pid:
+                command = (entry / "cmdline").read_text().rstrip("\0").split("\0")
+                found.append((int(entry.name), command))
+    return found
+
+
+def by_field(documents: Mapping[str, Mapping[str, Any]], name: str) -> Counter[str]:
+    """Number of documents by the value of a field."""
+    return Counter(str(document.get(name)) for document in documents.values())
