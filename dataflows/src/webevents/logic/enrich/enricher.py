@@ -1,17 +1,22 @@
 """Enriching one event: everything that is known about it, in one pass over its bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from webevents.logic.enrich import geo, traffic, user_agent
+from webevents.logic.enrich.cache import Cache
 from webevents.logic.enrich.email_domain import email_domain
-from webevents.logic.enrich.group import Carried, Group
+from webevents.logic.enrich.group import Additions, Carried, Group
 from webevents.logic.enrich.privacy import Document, Privacy, read_hash_key
 from webevents.logic.enrich.referrer import Referrers
 from webevents.logic.enrich.source_category import SourceCategories
 from webevents.spec.enrich import ENRICHED_FIELDS, EVERYTHING, EnrichSpec
+
+Layout = tuple[tuple[Callable[[tuple[Any, ...]], tuple[Any, ...]], Cache[Any, Additions]], ...]
+"""For each group: what takes its key from the values of an event, and what it then adds."""
 
 _decode = msgspec.json.Decoder(Document).decode
 _encode = msgspec.json.Encoder().encode
@@ -45,7 +50,8 @@ class Enricher:
         if spec.geo.enabled:
             places = geo.Geo(geo.open_databases(spec.geo.databases))
             groups.append(Group(geo.INPUTS, geo.OUTPUTS, places.compute, overwrite))
-        self._groups = tuple((group.read, group.additions) for group in groups)
+        self._groups = groups
+        self._layouts: dict[type, Layout] = {}
         key = hash_key if hash_key is not None else read_hash_key(spec.privacy)
         self._privacy = Privacy(spec.privacy, key)
         self._drop = spec.drop_fields
@@ -70,16 +76,24 @@ class Enricher:
         """
         parts = [raw.rstrip()[:-1]]
         replaced: Document | None = None
-        for read, additions in self._groups:
-            found = additions[read(event)]
-            parts.append(found.fragment)
-            if found.replacements is not None:
-                replaced = {**(replaced or {}), **found.replacements}
+        layout = self._layouts.get(type(event)) or self._lay_out(type(event))
+        values = astuple(event)  # one pass over the event is faster than one for each group
+        for read, additions in layout:
+            fragment, replacements = additions[read(values)]
+            parts.append(fragment)
+            if replacements is not None:
+                replaced = {**(replaced or {}), **replacements}
         parts.append(b"}")
         message = b"".join(parts)
         if replaced is None and not self._edits_always:
             return message
         return self._edit(message, replaced)
+
+    def _lay_out(self, event_class: Any) -> Layout:
+        fields = event_class.__struct_fields__
+        layout = tuple((group.reader(fields), group.additions) for group in self._groups)
+        self._layouts[event_class] = layout
+        return layout
 
     def _edit(self, message: bytes, replaced: Document | None) -> bytes:
         document: Document = _decode(message)

@@ -1,9 +1,8 @@
 """Fields that are made together from the same fields of the event."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -55,8 +54,7 @@ Compute = Callable[[Carried], dict[str, Any]]
 """Computes the fields of a group; those that cannot be known are None, empty, or left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Additions:
+class Additions(NamedTuple):
     """What a group does to an event."""
 
     fragment: bytes
@@ -85,10 +83,15 @@ class Group:
         self._outputs = frozenset(outputs)
         self._compute = compute
         self._overwrite = frozenset(overwrite)
-        self.read: Callable[[Any], tuple[Any, ...]] = attrgetter(*self._names)
-        """Takes from an event the key of :attr:`additions`."""
         self.additions: Cache[tuple[Any, ...], Additions] = Cache(self._make, CACHE_SIZE)
         """What the group does to events that carry these values."""
+
+    def reader(self, fields: Sequence[str]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+        """Make the function that takes the key of :attr:`additions` from an event's values.
+
+        :param fields: names of the values, in their order.
+        """
+        return itemgetter(*map(fields.index, self._names))
 
     def _make(self, key: tuple[Any, ...]) -> Additions:
         held = dict(zip(self._names, key, strict=True))
