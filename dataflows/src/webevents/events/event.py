@@ -51,6 +51,7 @@ REASONS: dict[str, str] = {
     "timestamp_in_future": "event_timestamp is later than the record's time by more than "
     "spec.events.maxAhead.",
     "unknown_field": "A field is not in the event's table and spec.index.unknownFields is fail.",
+    "internal_error": "A fault of the stage itself; the detail names its kind, the log has it all.",
     "rejected": "The destination refused the document; the detail holds its error type.",
 }
 """Why an event can end in failed events."""

@@ -8,10 +8,9 @@ from webevents.spec.kafka import TopicSpec
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.stages import StageSpec
 from webevents.stages.settings import StageName, StageSettings
+from webevents.stages.task import MAX_MESSAGE_BYTES
 
-MAX_RECORD_BYTES = "10485760"
-"""Largest message of the topics: an event of spec.events.maxBytes at most (10 MB) and a session
-with all its lists full fit."""
+_MAX_MESSAGE_BYTES = str(MAX_MESSAGE_BYTES)
 
 
 def make_plan(pipeline: WebEventPipeline) -> Plan:
@@ -41,7 +40,7 @@ def _topics(pipeline: WebEventPipeline) -> list[Topic]:
     topics = spec.topics
 
     def topic(wanted: TopicSpec) -> Topic:
-        config = {"max.message.bytes": MAX_RECORD_BYTES}
+        config = {"max.message.bytes": _MAX_MESSAGE_BYTES}
         if wanted.retention is not None:
             config["retention.ms"] = str(round(wanted.retention.total_seconds() * 1000))
         return Topic(wanted.name, wanted.partitions, config, spec.kafka.replication_factor)
@@ -50,7 +49,7 @@ def _topics(pipeline: WebEventPipeline) -> list[Topic]:
     if spec.sessions.enabled:
         state = {
             "cleanup.policy": "compact",
-            "max.message.bytes": MAX_RECORD_BYTES,
+            "max.message.bytes": _MAX_MESSAGE_BYTES,
             # A new owner reads the whole partition: keep little beside the newest values.
             "segment.ms": "600000",
             "min.cleanable.dirty.ratio": "0.2",

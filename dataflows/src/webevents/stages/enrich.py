@@ -46,7 +46,7 @@ class EnrichProcessor(Processor):
                 continue
             try:
                 key, enriched = self._one(value, chunk.timestamps[position])
-            except InvalidEvent as error:
+            except Exception as error:
                 counts.failed += 1
                 records.append(failed(self._settings, chunk, position, error))
             else:

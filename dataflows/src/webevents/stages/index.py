@@ -50,7 +50,7 @@ class IndexProcessor(Processor):
             try:
                 documents.append(build(value))
                 positions.append(position)
-            except InvalidEvent as error:
+            except Exception as error:
                 self._fail(outcome, chunk, position, error)
         outcome.pending = _Submission(chunk, positions, self._writer.submit(documents))
         return outcome
@@ -65,7 +65,7 @@ class IndexProcessor(Processor):
             error = InvalidEvent("rejected", f"{refused.type}: {refused.reason}")
             self._fail(outcome, submission.chunk, submission.positions[refused.position], error)
 
-    def _fail(self, outcome: Outcome, chunk: Chunk, position: int, error: InvalidEvent) -> None:
+    def _fail(self, outcome: Outcome, chunk: Chunk, position: int, error: Exception) -> None:
         outcome.counts.failed += 1
         outcome.records.append(failed(self._settings, chunk, position, error))
 

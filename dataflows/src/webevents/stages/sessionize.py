@@ -76,7 +76,7 @@ class SessionizeProcessor(Processor):
                 key, entry = read(value)
                 if is_ahead(entry.time_us, record_ms, self._max_ahead_us):
                     raise InvalidEvent("timestamp_in_future", "event_timestamp is ahead")
-            except InvalidEvent as error:
+            except Exception as error:
                 counts.failed += 1
                 records.append(failed(self._settings, chunk, position, error))
                 continue

@@ -28,6 +28,9 @@ because a pause throws away what was fetched ahead."""
 REVOKE_WAIT_S = 20.0
 """How long work under way may take to settle before a partition is given up without it."""
 TRANSACTION_TIMEOUT_S = 30
+MAX_MESSAGE_BYTES = 10_485_760
+"""The topics' own limit (see the plan): an event of spec.events.maxBytes with what enriching adds,
+or a session with all its lists full."""
 
 
 class TaskLost(Exception):
@@ -282,10 +285,21 @@ class StreamTask:
         self._settle()
         if self._unsettled and not self._overdue():
             return False
-        self._unsettled.clear()
+        self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled})
         self._processor.stopping()
         self._commit()
         return True
+
+    def _give_up(self, sources: set[tuple[str, int]]) -> None:
+        """Leave what is under way of these partitions to be read again."""
+        self._unsettled = deque(
+            (chunk, outcome)
+            for chunk, outcome in self._unsettled
+            if (chunk.topic, chunk.partition) not in sources
+        )
+        for source in sources:
+            # The end of the partition lies behind what is given up.
+            self._positions.pop(source, None)
 
     def _overdue(self) -> bool:
         """Whether a stop has waited long enough for the destination (its answer is not needed)."""
@@ -316,11 +330,7 @@ class StreamTask:
             self._settle()
             time.sleep(0.01)
         gone = {(p.topic, p.partition) for p in partitions}
-        self._unsettled = deque(
-            (chunk, outcome)
-            for chunk, outcome in self._unsettled
-            if (chunk.topic, chunk.partition) not in gone
-        )
+        self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled} & gone)
         self._commit()
         for source in gone:
             self._ledgers.pop(source, None)
@@ -368,7 +378,7 @@ def producer_config(settings: TaskSettings, kafka: dict[str, Any]) -> dict[str, 
         "partitioner": "murmur2_random",
         "linger.ms": 20,
         "compression.type": "lz4",
-        "message.max.bytes": 10_000_000,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 65_536,
     }
