@@ -13,7 +13,11 @@ from webevents.errors import UserError
 from webevents.sources.output import FileOutput, KafkaOutput, Output, StdoutOutput
 from webevents.spec.generator import GeneratorSpec
 from webevents.spec.load import load_pipeline
+from webevents.spec.stages import EventsSpec
 from webevents.stop import Stop
+
+
+MAX_AHEAD_S = EventsSpec().max_ahead.total_seconds()
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +35,11 @@ def simulate(
     rate: Annotated[float | None, typer.Option(min=0, help="Events per second.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="One seed, one stream.")] = None,
     mode: Annotated[
-        str | None, typer.Option(help="wallClock, accelerated or backdated time.")
+        str | None,
+        typer.Option(
+            help="wallClock, accelerated or backdated; backdated to a fixed start where events go "
+            "to a file."
+        ),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="Where simulated time begins (ISO 8601).")
@@ -59,9 +67,13 @@ def simulate(
 ) -> None:
     """Simulate visitors: events with a known truth, byte for byte the same for one seed."""
     from webevents.sources.simulator import run_simulator
+    from webevents.sources.simulator.engine import DEFAULT_START
 
     base = _generator(file)
     changes: dict[str, Any] = {"profile": profile, "events_per_second": rate, "seed": seed}
+    if file is None and topic is None and mode is None:
+        # What is written down is to be the same tomorrow: a fixed start, and no waiting.
+        mode, start = "backdated", start or DEFAULT_START.isoformat()
     time: dict[str, Any] = {"mode": mode, "start": start}
     values = base.model_dump(exclude_unset=True)
     values |= {name: value for name, value in changes.items() if value is not None}
@@ -79,7 +91,7 @@ def simulate(
             output,
             count=count,
             seconds=seconds,
-            key_fields=tuple(key or ("user_domain_id",)),
+            key_fields=key,
             truth_path=truth,
             rate_file=rate_file,
             stop=stop,
@@ -180,6 +192,13 @@ def replay(
         + (f"; go on with --skip {result.position}" if result.stopped else ""),
         highlight=False,
     )
+    if result.ahead_seconds > MAX_AHEAD_S:
+        console.print(
+            f"event times lie up to {result.ahead_seconds / 3600:.1f} h ahead of the clock, and "
+            "enrich will refuse such events: set --start",
+            style="yellow",
+            highlight=False,
+        )
     if (result.skipped or result.broken_sent) and not allow_skipped:
         raise typer.Exit(1)
 
