@@ -74,6 +74,7 @@ def test_the_examples_are_valid_and_survive_a_round_trip(path: Path) -> None:
         ({"kafka": {"sasl": {"username": "u", "password": "s"}}}, "did you mean password"),
         ({"elasticsearch": {"urls": ["localhost"]}}, "spec.elasticsearch.urls"),
         ({"events": {"maxBytes": 1}}, "spec.events.maxBytes"),
+        ({"enrich": {"dropFields": ["user_domain_id"]}}, "which sessions.key needs"),
         ({"stages": {"enrich": {"replicas": -1}}}, "spec.stages.enrich.replicas"),
     ],
 )

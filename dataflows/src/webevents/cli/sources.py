@@ -16,7 +16,6 @@ from webevents.spec.load import load_pipeline
 from webevents.spec.stages import EventsSpec
 from webevents.stop import Stop
 
-
 MAX_AHEAD_S = EventsSpec().max_ahead.total_seconds()
 
 

@@ -56,7 +56,7 @@ FIELDS: tuple[Field, ...] = (
     Field("referer_url", K.KEYWORD, "The URL of the page before, as the browser sent it."),
     Field("referer_url_scheme", K.KEYWORD, "Scheme of the referrer's URL."),
     Field("referer_url_port", K.ID, "Port of the referrer's URL."),
-    Field("referer_medium", K.KEYWORD, "internal, search, social, email, ai, referral or none."),
+    Field("referer_medium", K.KEYWORD, "internal, search, social, email, ai, video, shopping, …"),
     Field("utm_medium", K.KEYWORD, "Campaign medium (utm_medium)."),
     Field("utm_source", K.KEYWORD, "Campaign source (utm_source)."),
     Field("utm_content", K.KEYWORD, "Campaign content (utm_content)."),
@@ -111,7 +111,12 @@ FIELDS: tuple[Field, ...] = (
     Field("bot_reason", K.KEYWORD, "Why the event is taken for a bot's.", added=True),
     Field("geo_city", K.KEYWORD, "City.", added=True),
     Field("geo_location", K.GEO_POINT, "Place as latitude,longitude.", added=True),
-    Field("geo_source", K.KEYWORD, "event, database, private, invalid or unknown.", added=True),
+    Field(
+        "geo_source",
+        K.KEYWORD,
+        "event, database, registry, private, loopback, reserved, invalid or unknown.",
+        added=True,
+    ),
     Field(
         "event_timestamp_original",
         K.KEYWORD,

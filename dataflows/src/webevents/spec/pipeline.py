@@ -39,6 +39,16 @@ class PipelineSpec(Model):
             )
         return self
 
+    @model_validator(mode="after")
+    def _key_stays(self) -> Self:
+        for name in self.enrich.drop_fields:
+            if name in self.sessions.key:
+                raise ValueError(
+                    f"enrich.dropFields names {name}, which sessions.key needs: hash it instead "
+                    "(enrich.privacy.hashFields), or choose another key"
+                )
+        return self
+
 
 class Metadata(Model):
     """The resource's name; whatever else Kubernetes keeps here is let through."""

@@ -27,12 +27,9 @@ DISTRUSTED = frozenset(
         "MetaIAB Facebook",
         "Sonic",
         "Viber",
-        "Fever",
         "Fluid",
         "Trove",
         "speedy",
-        "Hatena",
-        "Netvibes",
         "Blackboard",
         "linko",
         "008\\/",
@@ -58,7 +55,7 @@ _OWN = (
     (
         "self_declared",
         # The telephones of Cubot are no bots.
-        re.compile(r"(?:\b(?!cubot)[\w-]*bot|\w*(?:crawler|spider|scraper))\b", re.IGNORECASE),
+        re.compile(r"\b(?!cubot)[\w-]{0,40}(?:bot|crawler|spider|scraper)\b", re.IGNORECASE),
     ),
     (
         "http_library",
@@ -87,7 +84,7 @@ class _Pattern(NamedTuple):
 
 
 class Bots:
-    """Recognises bots; builds its patterns once (about half a second)."""
+    """Recognises bots; builds its patterns once, in about a tenth of a second."""
 
     def __init__(self) -> None:
         entries = [

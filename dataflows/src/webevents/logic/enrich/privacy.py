@@ -72,7 +72,7 @@ class Privacy:
     @property
     def active(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._fields or self._mask)
+        return bool(self._fields) or self._mask is not None
 
     def apply(self, document: Document) -> None:
         """Change the fields of an event in place; null and empty values stay as they are."""

@@ -56,9 +56,10 @@ _TV = re.compile(
 )
 _CONSOLE = re.compile(r"playstation|xbox|nintendo", re.IGNORECASE)
 _MOBILE = re.compile(
-    r"iphone|ipod|mobi|windows phone|blackberry|bb10|opera mini|kaios|symbian", re.IGNORECASE
+    r"iphone|ipod|mobi|dalvik|windows phone|blackberry|bb10|opera mini|kaios|symbian", re.IGNORECASE
 )
 _DESKTOP = re.compile(r"windows nt|macintosh|x11|linux|cros |bsd", re.IGNORECASE)
+_NO_MODELS = frozenset(("Smartphone", "Feature Phone", "Tablet", "Desktop"))
 _LETTERS = re.compile(r"[^a-z0-9]+")
 _SAME_NAMES = {"ie": "internetexplorer", "macosx": "macos", "osx": "macos"}
 
@@ -124,14 +125,17 @@ class UserAgents:
         browser, system, device = result.user_agent, result.os, result.device
         name = browser.family if browser else None
         os_name = system.family if system else None
+        brand = device.brand if device else None
+        if brand and brand.startswith("Generic"):
+            brand = None
         return Agent(
             browser=BROWSER_NAMES.get(name, name) if name else None,
             browser_version=_version(browser),
             os=OS_NAMES.get(os_name, os_name) if os_name else None,
             os_version=_version(system),
             device_type=_device_type(text),
-            brand=device.brand if device else None,
-            model=device.model if device else None,
+            brand=brand,
+            model=device.model if device and device.model not in _NO_MODELS else None,
             bot=self._bots.recognise(text),
         )
 
