@@ -49,8 +49,8 @@ class TaskSettings:
     topics: Sequence[str]
     commit_interval_s: float
     chunk_size: int
-    max_pending: int = 4
-    """Chunks that may be under way at the destination."""
+    max_pending: int = 10_000
+    """Messages that may be under way at the destination."""
 
 
 class StreamTask:
@@ -136,7 +136,8 @@ class StreamTask:
     # Reading.
 
     def _poll(self) -> list[Chunk]:
-        full = len(self._unsettled) >= self._settings.max_pending
+        under_way = sum(len(chunk.offsets) for chunk, _ in self._unsettled)
+        full = under_way >= self._settings.max_pending
         if full and not self._stalled():
             time.sleep(0.005)
             return []

@@ -7,6 +7,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from webevents.connectors.kafka import client_config
+from webevents.spec.elasticsearch import IndexSpec
 from webevents.stages import flow
 from webevents.stages.chunk import Processor
 from webevents.stages.processors import make_processor
@@ -17,6 +18,8 @@ from webevents.stop import Stop
 log = structlog.get_logger()
 
 BACKOFF_LIMIT_S = 15.0
+MAX_PENDING = 10_000
+"""Messages under way at most, for the memory's sake: about 12 MB of usual events."""
 
 
 def run_stage(settings: StageSettings, instance: str, stop: Stop) -> None:
@@ -58,8 +61,9 @@ def run_stage(settings: StageSettings, instance: str, stop: Stop) -> None:
 
 
 def _max_pending(settings: StageSettings) -> int:
-    """Chunks under way at the destination: enough to fill the requests that may be under way."""
-    return 4 * settings.index.bulk.in_flight if settings.index else 1
+    """Messages under way at the destination: one request's worth waits for each under way."""
+    bulk = settings.index.bulk if settings.index else IndexSpec().bulk
+    return min(2 * bulk.in_flight * bulk.max_documents, MAX_PENDING)
 
 
 def _run_task(
