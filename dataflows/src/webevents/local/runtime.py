@@ -15,7 +15,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
-from webevents.connectors.elasticsearch import connect, documents_by_index, ensure_templates
+from webevents.connectors.elasticsearch import (
+    connect,
+    documents_by_index,
+    ensure_templates,
+    refresh,
+)
 from webevents.connectors.kafka import client_config, ensure_topics
 from webevents.connectors.kafka_observe import Observer
 from webevents.errors import UserError
@@ -249,6 +254,9 @@ class _Run:
             problems.append(
                 f"the raw topic has {raw} events, enrich read {first.counts().received}"
             )
+        if self._elastic is not None:
+            for pattern in self._plan.indices.values():
+                refresh(self._elastic, pattern)
         documents = {what: self._documents(what) for what in self._plan.indices}
         by_index = {name: n for found in documents.values() for name, n in found.items()}
         return Summary(

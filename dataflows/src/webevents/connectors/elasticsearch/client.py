@@ -157,11 +157,10 @@ def refresh(client: Elasticsearch, pattern: str) -> None:
 
 
 def documents_by_index(client: Elasticsearch, pattern: str) -> dict[str, int]:
-    """Number of documents of each index of a pattern, those written just now included.
+    """Number of documents of each index of a pattern that are searchable by now.
 
     :raises UserError: see :func:`explained`.
     """
-    refresh(client, pattern)
     with explained(client):
         answer = client.indices.stats(
             index=pattern,
