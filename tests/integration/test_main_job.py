@@ -100,9 +100,8 @@ def _id_of(raw: bytes) -> str | None:
 
 def _expected_sessions(fed: Fed, pipeline: TestPipeline) -> dict[str, dict[str, Any]]:
     enricher = Enricher(pipeline.pipeline.spec.enrich)
-    enriched = [enricher.enrich(raw, decode_event(raw)) for raw in fed.events.values()]
-    records = recompute(enriched, pipeline.pipeline.spec.sessions, pipeline.name)
-    return {record["session_id"]: record for record in records}
+    enriched = (enricher.enrich(raw, decode_event(raw)) for raw in fed.events.values())
+    return recompute(map(json.loads, enriched), pipeline.pipeline.spec.sessions, pipeline.name)
 
 
 def _check(fed: Fed, pipeline: TestPipeline, report: dict[str, Any]) -> None:

@@ -1,71 +1,103 @@
 """A chain: the events of one key that no pause longer than the gap divides."""
 
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from webevents.logic.sessions.totals import Entry, Totals
 
+_FORMAT = 1
 
-class Part:
-    """The events of a chain in one cut, with the version of its last change."""
 
-    __slots__ = ("totals", "version")
+class Shown(IntEnum):
+    """What readers know of a chain's last session."""
 
-    def __init__(self, totals: Totals, version: int) -> None:
-        self.totals = totals
-        self.version = version
+    STALE = 0
+    """Not its last change."""
+    OPEN = 1
+    CLOSED = 2
 
 
 class Chain:
-    """Events of one key at most ``gap`` apart, in cuts of ``max_length``.
+    """Events of one key at most ``gap`` apart, in cuts of the maximum length.
 
-    ``published`` maps the start of each session that readers know to the version they know.
+    A chain that rests is *packed*: only its times and its encoded state are kept, which take a
+    third of the memory. Call :meth:`unpack` before anything that reads or changes its parts.
     """
 
-    __slots__ = ("alive", "end_us", "key", "parts", "published", "saved_start", "start_us")
+    __slots__ = (
+        "_state",
+        "alive",
+        "cutting",
+        "end_us",
+        "key",
+        "parts",
+        "published",
+        "saved_start",
+        "shown",
+        "start_us",
+        "waiting",
+    )
 
     def __init__(self, key: str, time_us: int) -> None:
         self.key = key
         self.start_us = time_us
         self.end_us = time_us
-        self.parts: list[Part] = []
+        self.parts: list[Totals] = []
+        """One for every cut, in their order; empty while packed."""
         self.published: dict[int, int] = {}
+        """Start of each session that readers know -> the version that they know."""
         self.saved_start: int | None = None
+        """The start under which the state was last saved."""
         self.alive = True
+        self.shown = Shown.STALE
+        self.waiting = False
+        """Whether a timer will close it."""
+        self.cutting = False
+        """Whether a timer will look at the end of its newest cut."""
+        self._state = b""
 
     def is_long(self, max_length_us: int) -> bool:
         """Whether the chain is longer than one session may be."""
         return self.end_us - self.start_us > max_length_us
 
-    def part(self, cell: int) -> Part | None:
+    def part(self, cell: int) -> Totals | None:
         """The part in this cut, if any."""
         for part in reversed(self.parts):
-            if part.totals.cell == cell:
+            if part.cell == cell:
                 return part
         return None
 
-    def add(self, cell: int, entry: Entry, version: int, max_values: int) -> None:
-        """Add an event that is not in yet."""
-        part = self.part(cell)
-        if part is None:
-            self.parts.append(Part(Totals(cell, entry), version))
-            self.parts.sort(key=_cell)
-        else:
-            part.totals.add(entry, max_values)
-            part.version = version
-        self.start_us = min(self.start_us, entry.time_us)
-        self.end_us = max(self.end_us, entry.time_us)
+    def add(self, part: Totals | None, cell: int, entry: Entry, version: int, limit: int) -> None:
+        """Add an event that is not in yet.
 
-    def absorb(self, other: "Chain", version: int, max_values: int) -> None:
+        :param part: what :meth:`part` gave for the cell.
+        :param limit: see :meth:`Totals.add`.
+        """
+        if part is None:
+            self.parts.append(Totals.of(cell, version, entry))
+            if len(self.parts) > 1:
+                self.parts.sort(key=_cell)
+        else:
+            part.add(entry, limit)
+            part.version = version
+        time_us = entry.time_us
+        if time_us > self.end_us:
+            self.end_us = time_us
+        elif time_us < self.start_us:
+            self.start_us = time_us
+
+    def absorb(self, other: "Chain", version: int, limit: int) -> None:
         """Take in another chain of the key, which ends to be."""
         for theirs in other.parts:
-            ours = self.part(theirs.totals.cell)
+            ours = self.part(theirs.cell)
             if ours is None:
                 self.parts.append(theirs)
             else:
-                ours.totals.merge(theirs.totals, max_values)
+                ours.merge(theirs, limit)
                 ours.version = version
         self.parts.sort(key=_cell)
         self.start_us = min(self.start_us, other.start_us)
@@ -73,49 +105,70 @@ class Chain:
         for start_us, known in other.published.items():
             self.published[start_us] = max(known, self.published.get(start_us, 0))
         other.alive = False
+        other.parts = []
 
     def touch_all(self, version: int) -> None:
         """Give every part a new version: what is published of them no longer holds."""
         for part in self.parts:
             part.version = version
 
-    def sessions(self, max_length_us: int, max_values: int) -> Iterator[tuple[Totals, int]]:
-        """The chain's sessions as (totals, version)."""
-        if self.is_long(max_length_us) or len(self.parts) == 1:
-            for part in self.parts:
-                yield part.totals, part.version
-        elif self.parts:
-            whole = self.parts[0].totals.copy()
+    def sessions(self, max_length_us: int, limit: int) -> Iterator[Totals]:
+        """The chain's sessions."""
+        if len(self.parts) == 1 or self.is_long(max_length_us):
+            yield from self.parts
+        else:
+            whole = self.parts[0].copy()
             for part in self.parts[1:]:
-                whole.merge(part.totals, max_values)
-            yield whole, max(part.version for part in self.parts)
+                whole.merge(part, limit)
+            yield whole
 
     def dump(self) -> bytes:
-        """The chain's state, for :func:`load`."""
-        parts = [[part.version, part.totals.dump()] for part in self.parts]
-        return _encode([1, self.key, self.start_us, self.end_us, parts, self.published])
+        """The chain's state, for :meth:`load`; also what :meth:`pack` keeps."""
+        body = (self.parts, self.published)
+        self._state = _encode((_FORMAT, self.key, self.start_us, self.end_us, self.shown, body))
+        return self._state
 
+    @classmethod
+    def load(cls, state: bytes) -> "Chain":
+        """Make the chain that :meth:`dump` wrote; it is packed.
+
+        :raises ValueError: when the state was written by another version.
+        """
+        try:
+            written, key, start_us, end_us, shown, _ = _decode_outline(state)
+        except msgspec.ValidationError:
+            written = -1
+        if written != _FORMAT:
+            raise ValueError(
+                f"a session's state is not of format {_FORMAT}: an incompatible version wrote it"
+            )
+        chain = cls(key, start_us)
+        chain.end_us = end_us
+        chain.shown = Shown(shown)
+        chain.saved_start = start_us
+        chain._state = state
+        return chain
+
+    def pack(self) -> None:
+        """Keep only what the last :meth:`dump` wrote; nothing may have changed since."""
+        self.parts = _PACKED_PARTS
+        self.published = _PACKED_PUBLISHED
+
+    def unpack(self) -> None:
+        """Make parts and published ready for use."""
+        if not self.parts:
+            self.parts, self.published = _decode(self._state)[5]
+
+
+_PACKED_PARTS: list[Totals] = []
+_PACKED_PUBLISHED: dict[int, int] = {}
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
+_decode_outline: Any = msgspec.msgpack.Decoder(tuple[int, str, int, int, int, Raw]).decode
+_decode: Any = msgspec.msgpack.Decoder(
+    tuple[int, str, int, int, int, tuple[list[Totals], dict[int, int]]]
+).decode
 
 
-def load(state: bytes) -> Chain:
-    """Make the chain that :meth:`Chain.dump` wrote.
-
-    :raises ValueError: when the state was written by a later version.
-    """
-    values: list[Any] = _decode(state)
-    if values[0] != 1:
-        raise ValueError(f"session state of format {values[0]}; this version reads format 1")
-    _, key, start_us, end_us, parts, published = values
-    chain = Chain(key, start_us)
-    chain.end_us = end_us
-    chain.parts = [Part(Totals.load(totals), version) for version, totals in parts]
-    chain.published = published
-    chain.saved_start = start_us
-    return chain
-
-
-def _cell(part: Part) -> int:
-    return part.totals.cell
+def _cell(part: Totals) -> int:
+    return part.cell

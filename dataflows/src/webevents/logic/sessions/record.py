@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from webevents.events.event import EventDecoder, event_time_us
 from webevents.events.key import key_reader
 from webevents.events.session import HEAD_FIELDS
 from webevents.events.times import format_time
-from webevents.logic.sessions.totals import CENTS, MAX_TEXT, Entry, Totals, revenue_of
+from webevents.logic.sessions.totals import CENTS, MAX_ID, Entry, Totals, revenue_of
 from webevents.spec.stages import SessionsSpec
 
 _NEEDED = {
@@ -21,6 +22,12 @@ _NEEDED = {
     "quantity",
 }
 
+MAX_TEXT = 1024
+"""Characters of a page, referrer, product, query or event type that a session lists."""
+MAX_LIST_TEXT = 280_000
+"""Characters of all of a list's values together, so that no session's record or state can be
+larger than a Kafka message may be (10 MB), even if each character takes six bytes of JSON."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -28,6 +35,11 @@ def session_id(pipeline: str, key: str, start_us: int) -> str:
     """The session's identifier: a hash of pipeline, key and start, 32 hexadecimal digits."""
     text = f"{pipeline}\x00{key}\x00{start_us}".encode()
     return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def text_limit(spec: SessionsSpec) -> int:
+    """Characters of a value that a session lists; the rest is cut off."""
+    return min(MAX_TEXT, MAX_LIST_TEXT // spec.max_values)
 
 
 def entry_reader(spec: SessionsSpec) -> Callable[[bytes], tuple[str | None, Entry]]:
@@ -39,46 +51,49 @@ def entry_reader(spec: SessionsSpec) -> Callable[[bytes], tuple[str | None, Entr
     known = (*spec.key, *_NEEDED)
     decode = EventDecoder(extra=spec.key, only=known).decode
     key_of = key_reader(spec.key)
-    head_names = tuple(name for _, name in HEAD_FIELDS)
-    digest_of = xxhash.xxh3_64_digest
+    head_of = attrgetter(*(name for _, name in HEAD_FIELDS))
+    digest_of = xxhash.xxh3_64_intdigest
+    longest = text_limit(spec)
+    make = Entry._make
+
+    def text(value: Any) -> str | None:
+        if type(value) is str:
+            return value[:longest] or None
+        return None if value is UNSET or value is None else str(value)
 
     def read(raw: bytes) -> tuple[str | None, Entry]:
         event = decode(raw)
         time_us = event_time_us(event)
         event_id = event.event_id
-        return key_of(event), Entry(
-            time_us,
-            event_id,
-            digest_of(event_id.encode(), time_us),
-            event.event_type,
-            _text(event.page_url) or _text(event.page_url_path),
-            _text(event.referer_url),
-            _text(event.product_id),
-            _text(event.search_query),
-            _text(event.user_id),
-            revenue_of(event, spec),
-            tuple(
-                None if (value := getattr(event, name)) is UNSET else value for name in head_names
-            ),
+        head = head_of(event)
+        if UNSET in head:
+            head = tuple(None if value is UNSET else value for value in head)
+        return key_of(event), make(
+            (
+                time_us,
+                event_id[:MAX_ID],
+                digest_of(event_id.encode(), time_us),
+                event.event_type[:longest],
+                text(event.page_url) or text(event.page_url_path),
+                text(event.referer_url),
+                text(event.product_id),
+                text(event.search_query),
+                text(event.user_id),
+                revenue_of(event, spec),
+                head,
+            )
         )
 
     return read
-
-
-def _text(value: Any) -> str | None:
-    """A value as a session lists it: None where absent or empty, cut at MAX_TEXT characters."""
-    if value is UNSET or value is None or value == "":
-        return None
-    return value[:MAX_TEXT] if type(value) is str else str(value)
 
 
 def session_record(
     pipeline: str, key: str, totals: Totals, version: int, open_: bool, spec: SessionsSpec
 ) -> bytes:
     """Encode a session's record, with the fields of :data:`webevents.events.session`."""
-    start_us, _, head = totals.first
-    views = sum(totals.types.get(name, 0) for name in spec.page_view_types)
-    purchases = sum(totals.types.get(name, 0) for name in spec.purchase_types)
+    start_us, count = totals.first_us, totals.types.get
+    views = sum([count(name, 0) for name in spec.page_view_types])
+    purchases = sum([count(name, 0) for name in spec.purchase_types])
     record: dict[str, Any] = {
         "session_id": session_id(pipeline, key, start_us),
         "pipeline": pipeline,
@@ -97,7 +112,7 @@ def session_record(
         "unique_pages": sorted(totals.pages),
         "entry_page": totals.entry and totals.entry[2],
         "exit_page": totals.exit and totals.exit[2],
-        "total_revenue": round(totals.revenue / CENTS, 2),
+        "total_revenue": round(int(totals.revenue) / CENTS, 2),
         "products_viewed_count": len(totals.products),
         "products_viewed": sorted(totals.products),
         "search_queries": [mark[2] for mark in totals.queries],
@@ -105,7 +120,7 @@ def session_record(
         "referrers": sorted(totals.referrers),
         "truncated": totals.truncated,
     }
-    record.update(zip((name for name, _ in HEAD_FIELDS), head, strict=True))
+    record.update(zip((name for name, _ in HEAD_FIELDS), totals.head, strict=True))
     return _encode(record)
 
 
