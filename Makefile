@@ -40,7 +40,7 @@ unit: $(READY) ## Run the unit and property tests
 
 .PHONY: integration
 integration: $(READY) ## Run the tests on real servers
-	$(PYTEST) tests/integration -v
+	$(PYTEST) tests/integration -n 2 -v
 
 .PHONY: format
 format: $(READY) ## Format the code
