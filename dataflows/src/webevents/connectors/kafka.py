@@ -90,13 +90,13 @@ def ensure_topics(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
                     ]
                 )
             )
-            done += [f"created topic {t.name} with {t.partitions} partitions" for t in missing]
+            done += [f"created topic {t.name} ({t.partitions} partitions)" for t in missing]
         few = [
             t for t in topics if t.name in known and len(known[t.name].partitions) < t.partitions
         ]
         if few:
             _wait(admin.create_partitions([NewPartitions(t.name, t.partitions) for t in few]))
-            done += [f"grew topic {t.name} to {t.partitions} partitions" for t in few]
+            done += [f"grew topic {t.name} ({t.partitions} partitions)" for t in few]
     except KafkaException as error:
         raise UserError(f"cannot prepare the topics: {error.args[0].str()}") from None
     return done
