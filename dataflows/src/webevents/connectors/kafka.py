@@ -13,6 +13,8 @@ from webevents.errors import UserError
 from webevents.spec.kafka import KafkaSpec
 
 TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 15.0
+"""A wrong password or certificate shows only as no answer."""
 
 
 def client_config(spec: KafkaSpec) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def ensure_topics(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
     """
     done: list[str] = []
     try:
-        known = admin.list_topics(timeout=TIMEOUT_S).topics
+        known = admin.list_topics(timeout=CONNECT_TIMEOUT_S).topics
         missing = [topic for topic in topics if topic.name not in known]
         if missing:
             _wait(
@@ -98,7 +100,10 @@ def ensure_topics(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
             _wait(admin.create_partitions([NewPartitions(t.name, t.partitions) for t in few]))
             done += [f"grew topic {t.name} ({t.partitions} partitions)" for t in few]
     except KafkaException as error:
-        raise UserError(f"cannot prepare the topics: {error.args[0].str()}") from None
+        raise UserError(
+            f"cannot prepare the topics: {error.args[0].str()}; check the brokers' address, and "
+            "user, password and certificates"
+        ) from None
     return done
 
 

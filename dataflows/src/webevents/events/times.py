@@ -34,7 +34,7 @@ def from_us(us: int) -> datetime:
 
 def format_time(us: int) -> str:
     """Write a time as ``2020-07-05T14:32:45.407110Z``, always with microseconds."""
-    return from_us(us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH_NAIVE + timedelta(microseconds=us)).isoformat(timespec="microseconds") + "Z"
 
 
 def to_us(span: timedelta) -> int:

@@ -45,7 +45,8 @@ class SessionsSpec(Model):
     """Events that one session takes; more are dropped as session_full and the session is marked
     as truncated."""
     max_values: int = Field(default=500, ge=10, le=5_000)
-    """Distinct pages, referrers, products and search queries that a session lists, each."""
+    """Distinct pages, referrers, products, search queries and event types that a session lists,
+    each."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

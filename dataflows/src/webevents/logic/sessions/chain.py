@@ -90,17 +90,15 @@ class Chain:
         elif time_us < self.start_us:
             self.start_us = time_us
 
-    def absorb(self, other: "Chain", version: int, limit: int) -> None:
-        """Take in another chain of the key, which ends to be."""
+    def absorb(self, other: "Chain", limit: int) -> None:
+        """Take in a later chain of the key, which ends to be."""
         for theirs in other.parts:
             ours = self.part(theirs.cell)
             if ours is None:
                 self.parts.append(theirs)
             else:
                 ours.merge(theirs, limit)
-                ours.version = version
         self.parts.sort(key=_cell)
-        self.start_us = min(self.start_us, other.start_us)
         self.end_us = max(self.end_us, other.end_us)
         for start_us, known in other.published.items():
             self.published[start_us] = max(known, self.published.get(start_us, 0))

@@ -205,14 +205,14 @@ class PartitionSessions:
         return sum(part.events for part in parts) >= limit
 
     def _join(self, chain: Chain, other: Chain, version: int) -> None:
-        """Merge two chains that an event between them has bridged."""
+        """Merge two chains that an event between them has bridged; the other is the later one."""
         long = self._max_length
-        whole = max(chain.end_us, other.end_us) - min(chain.start_us, other.start_us)
+        whole = max(chain.end_us, other.end_us) - chain.start_us
         if whole > long:
             for short in (chain, other):
                 if not short.is_long(long):
                     short.touch_all(version)
-        chain.absorb(other, version, self._max_values)
+        chain.absorb(other, self._max_values)
         if whole > long:
             self._cut(chain)
         self._remove(other)
