@@ -170,6 +170,9 @@ class Run:
             assert time.monotonic() < deadline, f"no worker of {stage} came up"
             time.sleep(0.05)
         os.kill(pids[0], signal.SIGKILL)
+        # Gone, so that the next kill meets its successor.
+        while pids[0] in self.workers(stage):
+            time.sleep(0.01)
 
 
 def children(pid: int) -> list[tuple[int, Sequence[str]]]:
