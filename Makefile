@@ -47,6 +47,10 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: reference
+reference: $(READY) ## Write docs/reference.md from the models
+	@scripts/make-reference
+
 .PHONY: lock
 lock: $(READY) ## Pin the dependencies anew
 	UV=$(BIN)/uv scripts/lock --upgrade

@@ -17,14 +17,17 @@ import pytest
 
 from webevents.errors import UserError
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
-from webevents.local.embedded import EmbeddedServer
 from webevents.local.jars import ensure_jars
 from webevents.local.java import find_jdk
 from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.postgres_server import EmbeddedPostgres
+from webevents.local.server import LocalServer
+from webevents.spec.postgres import PostgresSpec
 
 KafkaFactory = Callable[..., EmbeddedKafka]
 ElasticsearchFactory = Callable[..., EmbeddedElasticsearch]
-Server = TypeVar("Server", bound=EmbeddedServer)
+PostgresFactory = Callable[..., EmbeddedPostgres]
+Server = TypeVar("Server", bound=LocalServer)
 
 _OPEN = pytest.StashKey[list["_SharedServer"]]()
 
@@ -32,10 +35,10 @@ _OPEN = pytest.StashKey[list["_SharedServer"]]()
 class _SharedServer:
     """One server of the session, seen from this worker."""
 
-    def __init__(self, folder: Path, server: EmbeddedServer) -> None:
+    def __init__(self, folder: Path, server: LocalServer) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.users: IO[str] = (folder / "users").open("a")
-        self.owned: EmbeddedServer | None = None
+        self.owned: LocalServer | None = None
         port_file = folder / "port.json"
         with (folder / "start").open("a") as start:
             fcntl.flock(start, fcntl.LOCK_EX)
@@ -59,15 +62,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         shared.close()
 
 
-def _require(kind: type[EmbeddedServer]) -> None:
+def _require(kind: type[LocalServer]) -> None:
     try:
-        find_jdk()
-        ensure_jars(*kind.jar_sets)
+        if kind.jar_sets:
+            find_jdk()
+            ensure_jars(*kind.jar_sets)
     except UserError as error:
         pytest.skip(str(error))
 
 
-def _session_port(server: EmbeddedServer, folder: Path, config: pytest.Config, label: str) -> int:
+def _session_port(server: LocalServer, folder: Path, config: pytest.Config, label: str) -> int:
     shared = _SharedServer(folder / label, server)
     config.stash.setdefault(_OPEN, []).append(shared)
     return shared.port
@@ -97,6 +101,15 @@ def elasticsearch(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
     return f"http://127.0.0.1:{port}"
 
 
+@pytest.fixture(scope="session")
+def postgres(_servers_folder: Path, request: pytest.FixtureRequest) -> PostgresSpec:
+    """The session's PostgreSQL. Tests want schemas of their own."""
+    home = _servers_folder / "postgres" / "home"
+    server = EmbeddedPostgres(home)
+    port = _session_port(server, _servers_folder, request.config, "postgres")
+    return EmbeddedPostgres(home, port=port).spec
+
+
 def _factory(kind: type[Server], folder: Path) -> Iterator[Callable[..., Server]]:
     _require(kind)
     made: list[Server] = []
@@ -122,3 +135,9 @@ def kafka_server(tmp_path: Path) -> Iterator[KafkaFactory]:
 def elasticsearch_server(tmp_path: Path) -> Iterator[ElasticsearchFactory]:
     """Start Elasticsearches of a test's own, as :func:`kafka_server` does."""
     yield from _factory(EmbeddedElasticsearch, tmp_path)
+
+
+@pytest.fixture
+def postgres_server(tmp_path: Path) -> Iterator[PostgresFactory]:
+    """Start PostgreSQLs of a test's own, as :func:`kafka_server` does."""
+    yield from _factory(EmbeddedPostgres, tmp_path)

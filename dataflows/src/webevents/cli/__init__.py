@@ -7,7 +7,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from webevents.cli import inspect, run, sources, workloads
+from webevents.cli import inspect, query, run, sources, workloads
 from webevents.errors import UserError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, sources, inspect, workloads):
+for module in (run, sources, inspect, query, workloads):
     module.register(app)
 
 
@@ -32,7 +32,9 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True).print(f"webevents: {error}", style="red", markup=False)
+        Console(stderr=True).print(
+            f"webevents: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,5 +1,7 @@
 """Options that name servers, shared by the commands."""
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +13,12 @@ from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.load import load_pipeline
 from webevents.spec.pipeline import WebEventPipeline
+from webevents.spec.postgres import PostgresSpec
+
+KAFKA = "A Kafka that is already there"
+ELASTICSEARCH = "An Elasticsearch that is already there"
+POSTGRES = "A PostgreSQL that is already there"
+"""Headings in the help; in tables of their own the long names are not cut."""
 
 PipelineFile = Annotated[
     Path, typer.Option("--file", "-f", help="The WebEventPipeline (YAML or JSON).")
@@ -21,40 +29,124 @@ OptionalFile = Annotated[
 ]
 Kafka = Annotated[
     str | None,
-    typer.Option("--kafka", metavar="HOST:PORT", help="A Kafka that is already there."),
+    typer.Option(
+        "--kafka", metavar="HOST:PORT", help="A Kafka that is already there.", rich_help_panel=KAFKA
+    ),
 ]
 KafkaCa = Annotated[
-    str | None, typer.Option("--kafka-ca", metavar="FILE", help="CA of the brokers; TLS.")
+    str | None,
+    typer.Option(
+        "--kafka-ca", metavar="FILE", help="CA of the brokers; TLS.", rich_help_panel=KAFKA
+    ),
 ]
 KafkaCert = Annotated[
-    str | None, typer.Option("--kafka-cert", metavar="FILE", help="Client certificate.")
+    str | None,
+    typer.Option("--kafka-cert", metavar="FILE", help="Client certificate.", rich_help_panel=KAFKA),
 ]
-KafkaKey = Annotated[str | None, typer.Option("--kafka-key", metavar="FILE", help="Client key.")]
+KafkaKey = Annotated[
+    str | None,
+    typer.Option("--kafka-key", metavar="FILE", help="Client key.", rich_help_panel=KAFKA),
+]
 KafkaTlsFlag = Annotated[
-    bool, typer.Option("--kafka-tls", help="TLS with the system's certificate authorities.")
+    bool,
+    typer.Option(
+        "--kafka-tls", help="TLS with the system's certificate authorities.", rich_help_panel=KAFKA
+    ),
 ]
-KafkaUser = Annotated[str | None, typer.Option("--kafka-user", metavar="NAME", help="SASL user.")]
+KafkaUser = Annotated[
+    str | None,
+    typer.Option("--kafka-user", metavar="NAME", help="SASL user.", rich_help_panel=KAFKA),
+]
 KafkaPasswordFile = Annotated[
-    str | None, typer.Option("--kafka-password-file", metavar="FILE", help="SASL password.")
+    str | None,
+    typer.Option(
+        "--kafka-password-file", metavar="FILE", help="SASL password.", rich_help_panel=KAFKA
+    ),
 ]
 KafkaMechanism = Annotated[
-    str, typer.Option("--kafka-mechanism", help="SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.")
+    str,
+    typer.Option(
+        "--kafka-mechanism", help="SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN.", rich_help_panel=KAFKA
+    ),
 ]
 Elasticsearch = Annotated[
     str | None,
-    typer.Option("--elasticsearch", metavar="URL", help="An Elasticsearch that is already there."),
+    typer.Option(
+        "--elasticsearch",
+        metavar="URL",
+        help="An Elasticsearch that is already there.",
+        rich_help_panel=ELASTICSEARCH,
+    ),
 ]
 ElasticsearchCa = Annotated[
-    str | None, typer.Option("--elasticsearch-ca", metavar="FILE", help="CA of its certificate.")
+    str | None,
+    typer.Option(
+        "--elasticsearch-ca",
+        metavar="FILE",
+        help="CA of its certificate.",
+        rich_help_panel=ELASTICSEARCH,
+    ),
 ]
 ElasticsearchUser = Annotated[
-    str | None, typer.Option("--elasticsearch-user", metavar="NAME", help="Basic authentication.")
+    str | None,
+    typer.Option(
+        "--elasticsearch-user",
+        metavar="NAME",
+        help="Basic authentication.",
+        rich_help_panel=ELASTICSEARCH,
+    ),
 ]
 ElasticsearchPasswordFile = Annotated[
-    str | None, typer.Option("--elasticsearch-password-file", metavar="FILE", help="Its password.")
+    str | None,
+    typer.Option(
+        "--elasticsearch-password-file",
+        metavar="FILE",
+        help="Its password.",
+        rich_help_panel=ELASTICSEARCH,
+    ),
 ]
 ElasticsearchApiKeyFile = Annotated[
-    str | None, typer.Option("--elasticsearch-api-key-file", metavar="FILE", help="An API key.")
+    str | None,
+    typer.Option(
+        "--elasticsearch-api-key-file",
+        metavar="FILE",
+        help="An API key.",
+        rich_help_panel=ELASTICSEARCH,
+    ),
+]
+
+Postgres = Annotated[
+    str | None,
+    typer.Option(
+        "--postgres",
+        metavar="HOST",
+        help="A PostgreSQL: HOST, HOST:PORT or HOST:PORT/DATABASE.",
+        rich_help_panel=POSTGRES,
+    ),
+]
+PostgresUser = Annotated[
+    str | None,
+    typer.Option(
+        "--postgres-user",
+        metavar="NAME",
+        help="User; webevents if absent.",
+        rich_help_panel=POSTGRES,
+    ),
+]
+PostgresPasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--postgres-password-file", metavar="FILE", help="Its password.", rich_help_panel=POSTGRES
+    ),
+]
+PostgresCa = Annotated[
+    str | None,
+    typer.Option(
+        "--postgres-ca",
+        metavar="FILE",
+        help="CA of its certificate; TLS.",
+        rich_help_panel=POSTGRES,
+    ),
 ]
 
 
@@ -119,6 +211,39 @@ def elasticsearch_spec(
     if ca:
         values["tls"] = {"ca_file": ca}
     checked: ElasticsearchSpec = _checked(ElasticsearchSpec, values, "--elasticsearch")
+    return checked
+
+
+def postgres_spec(
+    address: str | None,
+    *,
+    user: str | None = None,
+    password_file: Path | None = None,
+    ca: str | None = None,
+) -> PostgresSpec | None:
+    """The options as a connection; None where no server is named.
+
+    :raises UserError: when the options do not go together.
+    """
+    if address is None:
+        if any((user, password_file, ca)):
+            raise UserError("the --postgres-… options need --postgres HOST as well")
+        return None
+    place, _, database = address.partition("/")
+    host, _, port = place.rpartition(":") if re.search(r":[0-9]+$", place) else (place, "", "5432")
+    values: dict[str, Any] = {"host": host, "port": port}
+    if database:
+        values["database"] = database
+    if user:
+        values["username"] = user
+    if password_file:
+        # Read by processes in other folders.
+        values["password_file"] = str(password_file.absolute())
+    elif "POSTGRES_PASSWORD" in os.environ:
+        values["password_env"] = "POSTGRES_PASSWORD"  # noqa: S105 - a name
+    if ca:
+        values["tls"] = {"ca_file": ca}
+    checked: PostgresSpec = _checked(PostgresSpec, values, "--postgres")
     return checked
 
 

@@ -34,7 +34,7 @@ def ledger(
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
     partitions: Annotated[
-        bool, typer.Option(help="Show each partition with its range of offsets.")
+        bool, typer.Option("--partitions", help="Show each partition with its range of offsets.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -37,7 +37,8 @@ def run(
         typer.Option(metavar="DIR", help="Keep the servers' data and the logs in this folder."),
     ] = None,
     until_drained: Annotated[
-        bool, typer.Option(help="Stop as soon as what is in the topics is processed.")
+        bool,
+        typer.Option("--until-drained", help="Stop as soon as what is in the topics is processed."),
     ] = False,
     kafka: c.Kafka = None,
     kafka_tls: c.KafkaTlsFlag = False,
@@ -52,6 +53,10 @@ def run(
     elasticsearch_user: c.ElasticsearchUser = None,
     elasticsearch_password_file: c.ElasticsearchPasswordFile = None,
     elasticsearch_api_key_file: c.ElasticsearchApiKeyFile = None,
+    postgres: c.Postgres = None,
+    postgres_user: c.PostgresUser = None,
+    postgres_password_file: c.PostgresPasswordFile = None,
+    postgres_ca: c.PostgresCa = None,
 ) -> None:
     """Run a pipeline on this machine, on real servers that are started where none is named.
 
@@ -82,6 +87,12 @@ def run(
             api_key_file=elasticsearch_api_key_file,
         )
         or (pipeline.spec.elasticsearch if pipeline.spec.elasticsearch.urls else None),
+        postgres=c.postgres_spec(
+            postgres,
+            user=postgres_user,
+            password_file=postgres_password_file,
+            ca=postgres_ca,
+        ),
         data_dir=data_dir,
         until_drained=until_drained,
     )
@@ -92,6 +103,8 @@ def run(
     console.print(stage_table(summary.ledger))
     for index, count in sorted(summary.documents.items()):
         console.print(f"{count:>12,}  {index}", highlight=False)
+    for table, rows in summary.tables.items():
+        console.print(f"{rows:>12,}  {table}", highlight=False)
     console.print(summary.verdict(), style="green" if summary.balanced else "bold red")
     if report is not None:
         report.write_text(json.dumps(summary.report(), indent=2) + "\n")

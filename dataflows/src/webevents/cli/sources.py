@@ -143,7 +143,10 @@ def replay(
     topic: Annotated[str | None, typer.Option(help="Send to this Kafka topic.")] = None,
     kafka: c.Kafka = None,
     allow_skipped: Annotated[
-        bool, typer.Option(help="Exit with 0 although rows could not be sent as events.")
+        bool,
+        typer.Option(
+            "--allow-skipped", help="Exit with 0 although rows could not be sent as events."
+        ),
     ] = False,
 ) -> None:
     """Replay a file as events: at its own pace, faster, or at once.

@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(rich_help_panel="Workloads")(stage)
     app.command(rich_help_panel="Workloads")(generate)
+    app.command(rich_help_panel="Workloads")(load)
 
 
 def stage(settings: SettingsPath, instance: Instance = "0", replicas: Replicas = 1) -> None:
@@ -68,6 +69,24 @@ def generate(
             stop=stop,
         )
     log.info("stopped", sent=result.sent, seconds=round(result.seconds, 1))
+
+
+def load(
+    settings: SettingsPath,
+    instance: Instance = "0",
+    replicas: Replicas = 1,
+    once: Annotated[
+        bool, typer.Option("--once", help="End as soon as nothing new is there.")
+    ] = False,
+) -> None:
+    """Load archived objects into PostgreSQL until SIGTERM or SIGINT."""
+    from webevents.stages.loader.run import run_loader
+    from webevents.stages.loader.settings import LoaderSettings
+
+    log_as_json()
+    stop = Stop()
+    stop.install()
+    run_loader(_read(LoaderSettings, settings), stop, once=once)
 
 
 def ordinal(instance: str) -> int:

@@ -4,9 +4,9 @@ import contextlib
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,11 +25,8 @@ from webevents.connectors.kafka import client_config, ensure_topics
 from webevents.connectors.kafka_observe import Observer
 from webevents.errors import UserError
 from webevents.local import running
-from webevents.local.elasticsearch_server import EmbeddedElasticsearch
-from webevents.local.embedded import EmbeddedServer
-from webevents.local.kafka_server import EmbeddedKafka
 from webevents.local.live import Watch
-from webevents.local.servers import start_servers, stop_servers
+from webevents.local.needs import servers_for, with_spec
 from webevents.local.summary import Summary
 from webevents.local.workloads import Workloads
 from webevents.plan.ledger import PipelineLedger, observe
@@ -38,6 +35,7 @@ from webevents.plan.model import Plan
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.pipeline import WebEventPipeline
+from webevents.spec.postgres import PostgresSpec
 
 LOOK_EVERY_S = 1.0
 DRAIN_STALL_S = 60.0
@@ -54,6 +52,8 @@ class RunOptions:
     """A Kafka that is already there; an embedded one otherwise."""
     elasticsearch: ElasticsearchSpec | None = None
     """An Elasticsearch that is already there; an embedded one otherwise."""
+    postgres: PostgresSpec | None = None
+    """A PostgreSQL that is already there; an embedded one otherwise."""
     data_dir: Path | None = None
     """Keeps the embedded servers' data and the logs; a temporary folder otherwise."""
     until_drained: bool = False
@@ -69,7 +69,13 @@ def run_pipeline(pipeline: WebEventPipeline, options: RunOptions, console: Conso
     """
     with ExitStack() as stack:
         folder = _folder(stack, options)
-        pipeline = stack.enter_context(_servers(pipeline, options, folder, console))
+        given = {
+            name: connection
+            for name in ("kafka", "elasticsearch", "postgres")
+            if (connection := getattr(options, name)) is not None
+        }
+        say = partial(console.print, highlight=False)
+        pipeline = stack.enter_context(servers_for(with_spec(pipeline, given), folder, say))
         return _Run(pipeline, options, folder, console).run()
 
 
@@ -78,41 +84,6 @@ def _folder(stack: ExitStack, options: RunOptions) -> Path:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="webevents-")))
     options.data_dir.mkdir(parents=True, exist_ok=True)
     return options.data_dir
-
-
-@contextlib.contextmanager
-def _servers(
-    pipeline: WebEventPipeline, options: RunOptions, folder: Path, console: Console
-) -> Iterator[WebEventPipeline]:
-    """Start the servers that the pipeline needs and does not have; fill in how to reach them."""
-    spec = pipeline.spec
-    kafka, elasticsearch = options.kafka, options.elasticsearch
-    own: list[EmbeddedServer] = []
-    own_kafka = EmbeddedKafka(folder / "kafka")
-    own_elasticsearch = EmbeddedElasticsearch(folder / "elasticsearch")
-    if kafka is None:
-        own.append(own_kafka)
-    if elasticsearch is None and spec.index.enabled:
-        own.append(own_elasticsearch)
-    start_servers(*own, say=lambda line: console.print(line, highlight=False))
-    try:
-        if own_kafka in own:
-            kafka = KafkaSpec(bootstrap_servers=own_kafka.bootstrap)
-        if own_elasticsearch in own:
-            elasticsearch = ElasticsearchSpec(urls=(own_elasticsearch.url,))
-        yield pipeline.model_copy(
-            update={
-                "spec": spec.model_copy(
-                    update={
-                        "kafka": kafka,
-                        "elasticsearch": elasticsearch or spec.elasticsearch,
-                    }
-                )
-            }
-        )
-    finally:
-        console.print("Stopping the servers …" if own else "", end="\n" if own else "")
-        stop_servers(*own)
 
 
 class _Run:
@@ -136,6 +107,8 @@ class _Run:
         facts = [f"Kafka {pipeline.spec.kafka.bootstrap_servers}"]
         if self._elastic is not None:
             facts[0] += f"   Elasticsearch {', '.join(pipeline.spec.elasticsearch.urls or ())}"
+        if self._plan.tables:
+            facts[0] += f"   PostgreSQL {pipeline.spec.postgres.address}"
         facts.append(f"logs {folder / 'workloads'}   Ctrl-C stops and drains")
         self._watch = Watch(console, facts)
         self._interrupts = 0
@@ -148,9 +121,11 @@ class _Run:
             self._console.print(line, highlight=False)
         if self._elastic is not None:
             ensure_templates(self._elastic, self._plan.templates)
+        self._make_tables()
         problems: list[str] = []
-        previous = signal.signal(signal.SIGINT, self._on_interrupt)
-        previous_term = signal.signal(signal.SIGTERM, self._on_interrupt)
+        # Ctrl-C, kill, and a terminal that is closed.
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        previous = {number: signal.signal(number, self._on_interrupt) for number in numbers}
         try:
             with running.announced(self._pipeline), self._watch:
                 self._workloads.start()
@@ -165,8 +140,22 @@ class _Run:
             self._observer.close()
             if self._elastic is not None:
                 self._elastic.close()
-            signal.signal(signal.SIGINT, previous)
-            signal.signal(signal.SIGTERM, previous_term)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _make_tables(self) -> None:
+        if self._plan.tables:
+            from webevents.local.tables import make_tables
+
+            for line in make_tables(self._pipeline):
+                self._console.print(line, highlight=False)
+
+    def _count_tables(self) -> dict[str, int]:
+        if not self._plan.tables:
+            return {}
+        from webevents.local.tables import count_tables
+
+        return count_tables(self._pipeline)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 1
@@ -226,13 +215,15 @@ class _Run:
     def _drain(self) -> list[str]:
         """Stop the sources, then each stage once it has processed what was before it."""
         stages = [stage.name for stage in self._plan.stages()]
-        for workload in self._plan.workloads:
-            if workload.name not in stages:
-                self._workloads.stop(workload.name)
+        others = [each for each in self._plan.workloads if each.name not in stages]
+        for source in (each for each in others if each.writes):
+            self._workloads.stop(source.name)
         for name in stages:
             if not self._drained(name):
                 return [f"{name} did not drain: look at its log"]
             self._workloads.stop(name)
+        for reader in (each for each in others if not each.writes):
+            self._workloads.stop(reader.name)  # the loader: it loads what is there first
         return []
 
     def _drained(self, name: str) -> bool:
@@ -267,4 +258,5 @@ class _Run:
             raw,
             self._workloads.restarts,
             problems,
+            self._count_tables(),
         )

@@ -1,19 +1,38 @@
-"""Start several embedded servers at once."""
+"""Start several local servers at once."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Protocol
 
-from webevents.local.embedded import EmbeddedServer
 from webevents.local.jars import Say, ensure_jars
 from webevents.local.java import find_jdk
 
 
-def start_servers(
-    *servers: EmbeddedServer, say: Say | None = None, cache: Path | None = None
-) -> None:
+class Server(Protocol):
+    """A server of this machine: one of :class:`~webevents.local.server.LocalServer` or the like."""
+
+    @property
+    def name(self) -> str:
+        """How people call it."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once started."""
+
+    def start(self) -> object:
+        """Start it and wait until it answers.
+
+        :raises UserError: with the mend
+        """
+
+    def stop(self) -> None:
+        """Stop it; nothing happens when it does not run."""
+
+
+def start_servers(*servers: Server, say: Say | None = None, cache: Path | None = None) -> None:
     """Start servers in parallel; when one fails, the others are stopped and its error is raised.
 
     :param servers: not started yet; none is in order
@@ -24,15 +43,17 @@ def start_servers(
     if not servers:
         return
     say = say or (lambda _line: None)
-    find_jdk()  # before a long download
-    ensure_jars(*(name for server in servers for name in server.jar_sets), cache=cache, say=say)
+    if jar_sets := [name for server in servers for name in getattr(server, "jar_sets", ())]:
+        find_jdk()  # before a long download
+        ensure_jars(*jar_sets, cache=cache, say=say)
 
-    def start(server: EmbeddedServer) -> None:
+    def start(server: Server) -> None:
         begin = time.monotonic()
         server.start()
         say(f"{server.name} is ready on port {server.port} ({time.monotonic() - begin:.1f} s)")
 
-    say(f"Starting {' and '.join(server.name for server in servers)} …")
+    names = [server.name for server in servers]
+    say(f"Starting {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} …")
     try:
         with ThreadPoolExecutor(len(servers)) as pool:
             jobs = [pool.submit(start, server) for server in servers]
@@ -49,7 +70,7 @@ def start_servers(
         raise
 
 
-def stop_servers(*servers: EmbeddedServer) -> None:
+def stop_servers(*servers: Server) -> None:
     """Stop servers in parallel; those that do not run are passed over."""
     with ThreadPoolExecutor(max(1, len(servers))) as pool:
         for job in [pool.submit(server.stop) for server in servers]:

@@ -21,6 +21,8 @@ class Summary:
     """Messages in the raw topic."""
     restarts: int = 0
     problems: list[str] = field(default_factory=list)
+    tables: dict[str, int] = field(default_factory=dict)
+    """Rows by table of PostgreSQL."""
 
     @property
     def balanced(self) -> bool:
@@ -35,6 +37,7 @@ class Summary:
             "stages": self.ledger.report(),
             "documents": dict(sorted(self.documents.items())),
             "sessions": self.sessions,
+            "tables": self.tables,
             "restarts": self.restarts,
             "balanced": self.balanced,
             "problems": [*self.ledger.problems, *self.problems],

@@ -1,12 +1,14 @@
 """The pure function from a pipeline to its plan."""
 
 from webevents.connectors.kafka import Topic
+from webevents.logic.rows.tables import table_names
 from webevents.plan.model import Plan, Template, Workload
 from webevents.plan.templates import component_templates, index_templates
 from webevents.sources.settings import GeneratorSettings
 from webevents.spec.kafka import TopicSpec
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.stages import StageSpec
+from webevents.stages.loader.settings import LoaderSettings
 from webevents.stages.settings import StageName, StageSettings
 from webevents.stages.task import MAX_MESSAGE_BYTES
 
@@ -30,9 +32,16 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
         indices["events"] = f"{spec.index.events.prefix}-*"
         if spec.sessions.enabled:
             indices["sessions"] = f"{spec.index.sessions.prefix}-*"
+    if spec.store.enabled:
+        workloads.append(_store(pipeline))
+    if spec.archive.enabled:
+        workloads.append(_archive(pipeline))
+    if spec.loader.enabled:
+        workloads.append(_loader(pipeline))
     if spec.generator and spec.generator.enabled:
         workloads.insert(0, _generator(pipeline))
-    return Plan(pipeline.name, _topics(pipeline), templates, workloads, indices)
+    tables = table_names(spec.store) if spec.store.enabled else ()
+    return Plan(pipeline.name, _topics(pipeline), templates, workloads, indices, tables)
 
 
 def _topics(pipeline: WebEventPipeline) -> list[Topic]:
@@ -158,3 +167,52 @@ def _index(pipeline: WebEventPipeline) -> Workload:
         sessions_topic=sessions,
     )
     return _stage(pipeline, "index", spec.stages.index, settings)
+
+
+def _store(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    sessions = spec.topics.sessions.name if spec.store.of_sessions else None
+    events = [spec.topics.enriched.name] if spec.store.of_events else []
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="store",
+        group=f"{pipeline.name}-store",
+        topics=(*events, *([sessions] if sessions else [])),
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.stages.store.commit_interval,
+        chunk_size=spec.stages.store.chunk_size,
+        kafka=spec.kafka,
+        store=spec.store,
+        postgres=spec.postgres,
+        sessions_topic=sessions,
+    )
+    return _stage(pipeline, "store", spec.stages.store, settings)
+
+
+def _archive(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="archive",
+        group=f"{pipeline.name}-archive",
+        topics=(spec.topics.raw.name,),
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.archive.commit_interval,
+        chunk_size=spec.archive.chunk_size,
+        kafka=spec.kafka,
+        archive=spec.archive,
+        s3=spec.s3,
+    )
+    return _stage(pipeline, "archive", spec.archive, settings)
+
+
+def _loader(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    settings = LoaderSettings(
+        pipeline=pipeline.name,
+        prefix=spec.archive.prefix,
+        loader=spec.loader,
+        s3=spec.s3,
+        postgres=spec.postgres,
+    )
+    return Workload("loader", ("load",), settings, replicas=1)

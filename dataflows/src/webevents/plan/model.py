@@ -46,6 +46,8 @@ class Plan:
     workloads: Sequence[Workload]
     indices: Mapping[str, str] = field(default_factory=dict)
     """What is written to Elasticsearch: events, sessions, each with its index pattern."""
+    tables: Sequence[str] = ()
+    """Tables of PostgreSQL that are written, as schema.table."""
 
     def stages(self) -> list[Workload]:
         """The workloads that read topics, each after those that write what it reads."""

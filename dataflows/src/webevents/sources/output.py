@@ -95,6 +95,8 @@ class FileOutput:
             value = value.replace(b"\r", b" ").replace(b"\n", b" ")
         try:
             self._file.write(value + b"\n")
+        except BrokenPipeError:
+            raise  # the reader of a pipe, such as head, has seen enough
         except OSError as error:
             raise self._failed(error) from error
         self._pending += 1
@@ -103,6 +105,8 @@ class FileOutput:
         """Hand what is buffered to the operating system."""
         try:
             self._file.flush()
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise self._failed(error) from error
         self._count += self._pending

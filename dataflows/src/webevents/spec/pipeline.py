@@ -9,6 +9,8 @@ from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
 from webevents.spec.generator import GeneratorSpec
 from webevents.spec.kafka import KafkaSpec, TopicsSpec
+from webevents.spec.postgres import PostgresSpec, StoreSpec
+from webevents.spec.s3 import ArchiveSpec, LoaderSpec, S3Spec
 from webevents.spec.stages import EventsSpec, SessionsSpec, StagesSpec
 
 API_VERSION = "webevents.dev/v1alpha1"
@@ -28,6 +30,11 @@ class PipelineSpec(Model):
     sessions: SessionsSpec = SessionsSpec()
     elasticsearch: ElasticsearchSpec = ElasticsearchSpec()
     index: IndexSpec = IndexSpec()
+    postgres: PostgresSpec = PostgresSpec()
+    store: StoreSpec = StoreSpec()
+    s3: S3Spec = S3Spec()
+    archive: ArchiveSpec = ArchiveSpec()
+    loader: LoaderSpec = LoaderSpec()
     stages: StagesSpec = StagesSpec()
 
     @model_validator(mode="after")
@@ -47,6 +54,21 @@ class PipelineSpec(Model):
                     f"enrich.dropFields names {name}, which sessions.key needs: hash it instead "
                     "(enrich.privacy.hashFields), or choose another key"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _sessions_to_store(self) -> Self:
+        if self.store.enabled and self.store.of_sessions and not self.sessions.enabled:
+            raise ValueError(
+                "store.tables names a table of sessions, but sessions.enabled is false: take it "
+                "out, or enable sessions"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _objects_to_load(self) -> Self:
+        if self.loader.enabled and not self.archive.enabled:
+            raise ValueError("loader.enabled needs archive.enabled: it loads archived objects")
         return self
 
 

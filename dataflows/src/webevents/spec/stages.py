@@ -74,3 +74,4 @@ class StagesSpec(Model):
     enrich: StageSpec = StageSpec()
     sessionize: StageSpec = StageSpec(commit_interval=timedelta(seconds=1))
     index: StageSpec = StageSpec(commit_interval=timedelta(milliseconds=500))
+    store: StageSpec = StageSpec(commit_interval=timedelta(milliseconds=500))

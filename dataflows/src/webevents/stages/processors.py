@@ -25,3 +25,11 @@ def make_processor(settings: StageSettings, kafka: dict[str, Any]) -> Processor:
             from webevents.stages.index import make_index
 
             return make_index(settings)
+        case "store":
+            from webevents.stages.store import make_store
+
+            return make_store(settings)
+        case "archive":
+            from webevents.stages.archive import make_archive
+
+            return make_archive(settings)

@@ -6,9 +6,11 @@ from webevents.spec.base import Duration, Model
 from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
 from webevents.spec.kafka import KafkaSpec
+from webevents.spec.postgres import PostgresSpec, StoreSpec
+from webevents.spec.s3 import ArchiveSpec, S3Spec
 from webevents.spec.stages import EventsSpec, SessionsSpec
 
-StageName = Literal["enrich", "sessionize", "index"]
+StageName = Literal["enrich", "sessionize", "index", "store", "archive"]
 
 
 class StageSettings(Model):
@@ -31,5 +33,9 @@ class StageSettings(Model):
     enrich: EnrichSpec | None = None
     index: IndexSpec | None = None
     elasticsearch: ElasticsearchSpec | None = None
+    store: StoreSpec | None = None
+    postgres: PostgresSpec | None = None
+    archive: ArchiveSpec | None = None
+    s3: S3Spec | None = None
     sessions_topic: str | None = None
     """The topic among ``topics`` that holds session records."""

@@ -21,6 +21,8 @@ log = structlog.get_logger()
 BACKOFF_LIMIT_S = 15.0
 MAX_PENDING = 10_000
 """Messages under way at most, for the memory's sake: about 12 MB of usual events."""
+ARCHIVE_PENDING = 500_000
+"""The same of the archive stage, which keeps messages compressed and counts large ones by kB."""
 
 
 def run_stage(settings: StageSettings, instance: str, stop: Stop) -> None:
@@ -71,6 +73,10 @@ def _collect_rarely() -> None:
 
 def _max_pending(settings: StageSettings) -> int:
     """Messages under way at the destination: one request's worth waits for each under way."""
+    if settings.archive:
+        return ARCHIVE_PENDING
+    if settings.store:
+        return min(2 * settings.store.batch.max_rows, MAX_PENDING)
     bulk = settings.index.bulk if settings.index else IndexSpec().bulk
     return min(2 * bulk.in_flight * bulk.max_documents, MAX_PENDING)
 

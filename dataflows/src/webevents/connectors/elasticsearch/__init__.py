@@ -1,6 +1,6 @@
 """Elasticsearch: the connection, the index templates and the bulk writer."""
 
-from webevents.connectors.elasticsearch.bulk import Backoff, BulkWriter, Outage
+from webevents.connectors.elasticsearch.bulk import BulkWriter
 from webevents.connectors.elasticsearch.client import (
     Unreachable,
     connect,
@@ -11,6 +11,7 @@ from webevents.connectors.elasticsearch.client import (
 from webevents.connectors.elasticsearch.responses import ItemError
 from webevents.connectors.elasticsearch.submission import BulkHandle, BulkResult
 from webevents.connectors.elasticsearch.templates import ensure_templates
+from webevents.connectors.retrying import Backoff, Outage
 
 __all__ = [
     "Backoff",

@@ -5,12 +5,10 @@ closed. What the destination refuses for good is reported per document.
 """
 
 import gzip
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import structlog
@@ -27,6 +25,7 @@ from webevents.connectors.elasticsearch.responses import (
     read_answer,
 )
 from webevents.connectors.elasticsearch.submission import BulkHandle, Part, cut, halves, settle
+from webevents.connectors.retrying import LOG_EVERY_S, Backoff, Outage
 from webevents.logic.documents import Document
 
 log = structlog.get_logger()
@@ -39,32 +38,6 @@ _HEADERS = {
 _COMPRESSION_LEVEL = 1
 _JOIN_S = 0.5
 _LEAST_BYTES = 10_000
-LOG_EVERY_S = 30.0
-"""How often an outage is logged while it lasts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waiting times between attempts: exponential, with full jitter."""
-
-    base_s: float = 0.1
-    cap_s: float = 15.0
-
-    def wait(self, attempt: int) -> float:
-        """Seconds to wait after an attempt in vain, counted from 0."""
-        return random.uniform(0, min(self.cap_s, self.base_s * 2 ** min(attempt, 30)))
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """The destination does not take documents at the moment."""
-
-    since: float
-    """When it began, in seconds since the epoch."""
-    error: str
-    """What the last attempt met."""
-    attempts: int
-    """Attempts in vain since then."""
 
 
 class BulkWriter:

@@ -1,0 +1,79 @@
+"""Which servers a pipeline needs on this machine, and how the pipeline learns where they are.
+
+To add one: a class with a name, a port, ``start`` and ``stop`` (see
+:class:`~webevents.local.servers.Server`), and an entry in :func:`needs`.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webevents.local.elasticsearch_server import EmbeddedElasticsearch
+from webevents.local.jars import Say
+from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.servers import Server, start_servers, stop_servers
+from webevents.spec.elasticsearch import ElasticsearchSpec
+from webevents.spec.kafka import KafkaSpec
+from webevents.spec.pipeline import PipelineSpec, WebEventPipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A server that is started for a pipeline."""
+
+    server: Server
+    connection: Callable[[], dict[str, Any]]
+    """Once it is started: the fields of the pipeline's spec that say how to reach it."""
+
+
+def needs(spec: PipelineSpec, folder: Path) -> list[Need]:
+    """The servers that a pipeline needs and does not name.
+
+    :param folder: gets a folder for each server's data.
+    """
+    made = []
+    if spec.kafka.bootstrap_servers is None:
+        kafka = EmbeddedKafka(folder / "kafka")
+        made.append(Need(kafka, lambda: {"kafka": KafkaSpec(bootstrap_servers=kafka.bootstrap)}))
+    if spec.index.enabled and spec.elasticsearch.urls is None:
+        elastic = EmbeddedElasticsearch(folder / "elasticsearch")
+        made.append(
+            Need(elastic, lambda: {"elasticsearch": ElasticsearchSpec(urls=(elastic.url,))})
+        )
+    if (spec.store.enabled or spec.loader.enabled) and spec.postgres.host is None:
+        from webevents.local.postgres_server import EmbeddedPostgres
+
+        postgres = EmbeddedPostgres(folder / "postgres")
+        made.append(Need(postgres, lambda: {"postgres": postgres.spec}))
+    if spec.archive.enabled and spec.s3.endpoint is None:
+        from webevents.local.s3_server import EmbeddedS3
+
+        s3 = EmbeddedS3(folder / "s3", bucket=spec.s3.bucket)
+        made.append(Need(s3, lambda: {"s3": s3.spec}))
+    return made
+
+
+@contextlib.contextmanager
+def servers_for(pipeline: WebEventPipeline, folder: Path, say: Say) -> Iterator[WebEventPipeline]:
+    """Start the servers that a pipeline needs and does not name, and stop them at the end.
+
+    :param say: receives lines of progress.
+    :returns: the pipeline with its connections filled in.
+    :raises UserError: when one cannot be started, with the mend.
+    """
+    own = needs(pipeline.spec, folder)
+    servers = [need.server for need in own]
+    start_servers(*servers, say=say)
+    try:
+        yield with_spec(pipeline, {k: v for need in own for k, v in need.connection().items()})
+    finally:
+        if servers:
+            say("Stopping the servers …")
+        stop_servers(*servers)
+
+
+def with_spec(pipeline: WebEventPipeline, fields: dict[str, Any]) -> WebEventPipeline:
+    """A pipeline with other values of some fields of its spec."""
+    return pipeline.model_copy(update={"spec": pipeline.spec.model_copy(update=fields)})
