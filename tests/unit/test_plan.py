@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from webevents.plan.make import make_plan
 from webevents.plan.model import Plan
+from webevents.sources.settings import GeneratorSettings
 from webevents.spec.load import parse_pipeline
 
 
@@ -84,6 +87,24 @@ def test_a_change_of_the_rate_changes_only_the_live_settings() -> None:
     assert {name: slow[name] for name in ("enrich", "sessionize", "index")} == {
         name: fast[name] for name in ("enrich", "sessionize", "index")
     }
+
+
+@pytest.mark.parametrize(
+    ("time", "live"),
+    [
+        ({}, {"eventsPerSecond": 7}),
+        ({"mode": "accelerated", "speed": 60}, {"speed": 60}),
+        ({"mode": "backdated", "start": "2026-01-01T00:00:00Z"}, {}),
+    ],
+)
+def test_the_generators_settings_are_read_back_in_every_mode(
+    time: dict[str, Any], live: dict[str, float]
+) -> None:
+    plan = plan_of({"generator": {"eventsPerSecond": 7, "time": time}})
+    workload = plan.workloads[0]
+    assert workload.live == live
+    written = workload.settings.model_dump(mode="json", by_alias=True)
+    assert GeneratorSettings.model_validate(written) == workload.settings
 
 
 def test_a_stages_settings_change_only_with_what_it_needs() -> None:

@@ -79,20 +79,28 @@ def _topics(pipeline: WebEventPipeline) -> list[Topic]:
 def _generator(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
     assert spec.generator
+    generator, live = spec.generator, {}
+    # What may change while it runs is a live setting: changing it must not restart the generator.
+    if generator.time.mode == "wallClock":
+        live = {"eventsPerSecond": generator.events_per_second}
+        generator = generator.model_copy(update={"events_per_second": 0.0})
+    elif generator.time.mode == "accelerated":
+        live = {"speed": generator.time.speed}
+        usual = generator.time.model_copy(update={"speed": 1.0})
+        generator = generator.model_copy(update={"time": usual})
     settings = GeneratorSettings(
         pipeline=pipeline.name,
         topic=spec.topics.raw.name,
         key=spec.sessions.key,
         kafka=spec.kafka,
-        # The rate is a live setting: changing it must not restart the generator.
-        generator=spec.generator.model_copy(update={"events_per_second": 0.0}),
+        generator=generator,
     )
     return Workload(
         "generator",
         ("generate",),
         settings,
-        spec.generator.replicas,
-        live={"eventsPerSecond": spec.generator.events_per_second},
+        generator.replicas,
+        live=live,
         writes=(spec.topics.raw.name,),
     )
 
