@@ -58,7 +58,9 @@ class _SharedServer:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Close the session's servers; not in a fixture, whose end pytest-timeout would bound."""
-    for shared in session.config.stash.get(_OPEN, []):
+    opened = session.config.stash.get(_OPEN, [])
+    # Those of others first: two workers that own one server each would wait for each other.
+    for shared in sorted(opened, key=lambda shared: shared.owned is not None):
         shared.close()
 
 
