@@ -39,7 +39,7 @@ class _SharedServer:
         folder.mkdir(parents=True, exist_ok=True)
         self.users: IO[str] = (folder / "users").open("a")
         self.owned: LocalServer | None = None
-        port_file = folder / "port.json"
+        self._port_file = port_file = folder / "port.json"
         with (folder / "start").open("a") as start:
             fcntl.flock(start, fcntl.LOCK_EX)
             fcntl.flock(self.users, fcntl.LOCK_SH)
@@ -53,6 +53,8 @@ class _SharedServer:
         if self.owned is not None:
             fcntl.flock(self.users, fcntl.LOCK_EX)
             self.owned.stop()
+            # A worker that asks only now starts a server of its own.
+            self._port_file.unlink()
         self.users.close()
 
 
