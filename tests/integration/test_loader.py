@@ -1,12 +1,14 @@
 """The batch loader on a real PostgreSQL and an S3 server: crashes at each step, objects that
 change, outages; and the object-store example, whose tables hold what the raw topic holds."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,7 @@ import psycopg
 import pytest
 import yaml
 from pipelines import Servers, TestPipeline, children
+from prometheus_client.parser import text_string_to_metric_families
 
 from webevents.connectors.kafka_observe import Observer
 from webevents.connectors.postgres import connect
@@ -430,10 +433,12 @@ def test_the_example_has_the_raw_topics_figures_whatever_is_killed(
     kafka: str, s3: EmbeddedS3, database: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     example = Example(kafka, s3, database, tmp_path)
-    with example.pipeline.running("--seconds", "30") as run:
+    with example.pipeline.running("--seconds", "30", "--metrics") as run:
         for name in ("loader", "archive", "loader", "archive"):
             time.sleep(5)
             _kill(run.process.pid, name)
+        _wait_for_metric(example, "loader", "webevents_loader_messages_total")
+        _wait_for_metric(example, "archive", "webevents_objects_waiting", at_least=0)
         report = run.finish()
     assert report["restarts"] == 4
     example.load()
@@ -449,6 +454,27 @@ def test_the_example_has_the_raw_topics_figures_whatever_is_killed(
     example.again.run()
     example.load()
     assert example.tables() == (types, scrolls, failures)
+
+
+def _wait_for_metric(example: Example, stage: str, name: str, at_least: float = 1) -> None:
+    """Wait until a process of the run shows the metric, at least so high."""
+    folder = example.folder / example.pipeline.name
+    targets = json.loads((folder / "prometheus-targets.json").read_text())
+    (address,) = (t["targets"][0] for t in targets if t["labels"]["stage"] == stage)
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(OSError):
+            text = urllib.request.urlopen(f"http://{address}/metrics", timeout=10).read().decode()
+            values = [
+                sample.value
+                for family in text_string_to_metric_families(text)
+                for sample in family.samples
+                if sample.name == name
+            ]
+            if sum(values) >= at_least and values:
+                return
+        assert time.monotonic() < deadline, f"{stage} shows no {name}"
+        time.sleep(0.3)
 
 
 def _kill(parent: int, name: str, timeout: float = 30) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ from webevents.connectors.postgres import (
 from webevents.connectors.postgres.statements import lock_key
 from webevents.connectors.retrying import Backoff
 from webevents.errors import UserError
+from webevents.local import postgres_server as postgres_module
 from webevents.local.postgres_server import EmbeddedPostgres
 from webevents.logic.rows.events import EventRows
 from webevents.logic.rows.sessions import SessionRows
@@ -38,7 +40,7 @@ from webevents.logic.rows.tables import (
     TABLES,
     Row,
 )
-from webevents.spec.postgres import PostgresSpec
+from webevents.spec.postgres import PostgresSpec, PostgresTls
 
 pytestmark = pytest.mark.integration
 
@@ -140,6 +142,53 @@ def test_it_takes_further_settings_and_refuses_wrong_passwords(
     server.stop()
     with pytest.raises(Unreachable, match="does not answer"), explained(server.spec):
         connect(server.spec)
+
+
+SYSTEMS_OWN = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+"""Where Debian has PostgreSQL."""
+
+
+@pytest.mark.skipif(not SYSTEMS_OWN, reason="the system has no PostgreSQL, and the wheel no TLS")
+def test_certificates_are_checked_and_older_servers_are_written_to(
+    postgres_server: Callable[..., EmbeddedPostgres],
+    make_writer: Callable[..., PostgresWriter],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres_module, "_find_programs", lambda: SYSTEMS_OWN[0].parent)
+    authority, stranger = trustme.CA(), trustme.CA()
+    for name, made in (("ca", authority), ("other", stranger)):
+        made.cert_pem.write_to_path(tmp_path / f"{name}.pem")
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "server.key")
+    (tmp_path / "server.key").chmod(0o600)
+    with (tmp_path / "server.pem").open("wb") as chain:
+        chain.writelines(pem.bytes() for pem in certificate.cert_chain_pems)
+    server = postgres_server(
+        extra={
+            "ssl": "on",
+            "ssl_cert_file": str(tmp_path / "server.pem"),
+            "ssl_key_file": str(tmp_path / "server.key"),
+        }
+    )
+
+    def secured(host: str, ca: str) -> PostgresSpec:
+        tls = PostgresTls(ca_file=str(tmp_path / f"{ca}.pem"))
+        return server.spec.model_copy(update={"host": host, "tls": tls})
+
+    def speak(host: str, ca: str) -> Any:
+        spec = secured(host, ca)
+        with explained(spec), connect(spec) as connection:
+            row = connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            return row.fetchone()
+
+    assert speak("127.0.0.1", "ca") == (True,)
+    with pytest.raises(UserError, match=r"no trusted certificate: set spec\.postgres\.tls\.caFile"):
+        speak("127.0.0.1", "other")
+    with pytest.raises(UserError, match=r"does not match host name"):
+        speak("localhost", "ca")
+    writer = make_writer(secured("127.0.0.1", "ca"))
+    assert write(writer, event("e1"), session("a", 1), retraction("a", 2)) == StoreResult(3)
 
 
 def test_it_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
@@ -256,6 +305,35 @@ def test_tables_of_the_reference_system_are_moved_forward_with_their_rows(
         ("old", None),
         (None, "e1"),
     ]
+
+
+def test_a_user_who_may_only_write_rows_can_write_them(
+    connection: Connection,
+    postgres: PostgresSpec,
+    schema: str,
+    make_writer: Callable[..., PostgresWriter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ensure_tables(connection, ALL, schema)
+    connection.execute(f"CREATE ROLE \"{schema}\" LOGIN PASSWORD 'secret'")
+    monkeypatch.setenv("WRITER", "secret")
+    spec = postgres.model_copy(
+        update={"username": schema, "password_file": None, "password_env": "WRITER"}
+    )
+    handle = make_writer(spec).submit([event("e1"), session("a", 1), retraction("b", 1)], "s")
+    time.sleep(0.5)
+    assert not handle.done()  # it is not permitted yet, which is no fault of the rows
+    connection.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO "{schema}"')
+    connection.execute(
+        f'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO "{schema}"'
+    )
+    assert handle.result(30) == StoreResult(3)
+    with (
+        pytest.raises(UserError, match=f"does not permit this to the user {schema}"),
+        explained(spec),
+        connect(spec) as other,
+    ):
+        ensure_tables(other, ALL, f"{schema}_more")
 
 
 def test_something_else_with_a_tables_name_is_left_alone(

@@ -40,6 +40,13 @@ def run(
         bool,
         typer.Option("--until-drained", help="Stop as soon as what is in the topics is processed."),
     ] = False,
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--metrics",
+            help="Serve each workload's metrics on a free port, and write prometheus-targets.json.",
+        ),
+    ] = False,
     kafka: c.Kafka = None,
     kafka_tls: c.KafkaTlsFlag = False,
     kafka_ca: c.KafkaCa = None,
@@ -95,6 +102,7 @@ def run(
         ),
         data_dir=data_dir,
         until_drained=until_drained,
+        metrics=metrics,
     )
     if report is not None and not report.parent.is_dir():
         raise UserError(f"--report: the folder {report.parent} does not exist")

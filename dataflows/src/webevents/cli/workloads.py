@@ -23,6 +23,22 @@ Instance = Annotated[
     ),
 ]
 Replicas = Annotated[int, typer.Option(min=1, help="Number of copies.")]
+MetricsPort = Annotated[
+    int,
+    typer.Option(
+        envvar="WEBEVENTS_METRICS_PORT",
+        min=0,
+        max=65535,
+        help="Serve /metrics, /healthz and /readyz on this port; 0 for none.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option(
+        envvar="WEBEVENTS_METRICS_HOST", help="The address to serve them on; all by default."
+    ),
+]
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - Prometheus and the kubelet come from other machines
 Live = Annotated[Path | None, typer.Option(help="Settings that may change while it runs.")]
 
 
@@ -33,7 +49,13 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Workloads")(load)
 
 
-def stage(settings: SettingsPath, instance: Instance = "0", replicas: Replicas = 1) -> None:
+def stage(
+    settings: SettingsPath,
+    instance: Instance = "0",
+    replicas: Replicas = 1,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = ALL_ADDRESSES,
+) -> None:
     """Run one worker of a stage until SIGTERM or SIGINT."""
     from webevents.stages.settings import StageSettings
     from webevents.stages.worker import run_stage
@@ -41,17 +63,35 @@ def stage(settings: SettingsPath, instance: Instance = "0", replicas: Replicas =
     log_as_json()
     stop = Stop()
     stop.install()
-    run_stage(_read(StageSettings, settings), instance, stop)
+    read: StageSettings = _read(StageSettings, settings)
+    if not metrics_port:
+        run_stage(read, instance, stop)
+        return
+    from webevents.stages.metrics import TaskMetrics
+    from webevents.stages.metrics_server import metrics_server
+
+    metrics = TaskMetrics(
+        read.pipeline, read.stage, read.failed_topic, keeps_state=read.state_topic is not None
+    )
+    with metrics_server(metrics, metrics_port, metrics_host):
+        run_stage(read, instance, stop, metrics)
 
 
 def generate(
-    settings: SettingsPath, instance: Instance = "0", replicas: Replicas = 1, live: Live = None
+    settings: SettingsPath,
+    instance: Instance = "0",
+    replicas: Replicas = 1,
+    live: Live = None,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = ALL_ADDRESSES,
 ) -> None:
     """Run one copy of the generator until SIGTERM or SIGINT."""
     from webevents.connectors.kafka import client_config
     from webevents.sources.output import KafkaOutput
     from webevents.sources.settings import GeneratorSettings
     from webevents.sources.simulator import run_simulator
+    from webevents.stages.metrics_generator import GeneratorMetrics
+    from webevents.stages.metrics_server import metrics_server
 
     log_as_json()
     stop = Stop()
@@ -59,7 +99,12 @@ def generate(
     read = _read(GeneratorSettings, settings)
     spec = read.generator.model_copy(update={"replicas": replicas})
     log = structlog.get_logger()
-    with KafkaOutput(client_config(read.kafka), read.topic) as output:
+    with (
+        KafkaOutput(client_config(read.kafka), read.topic) as output,
+        metrics_server(
+            GeneratorMetrics(read.pipeline, lambda: output.count, live), metrics_port, metrics_host
+        ),
+    ):
         result = run_simulator(
             spec,
             output,
@@ -78,15 +123,22 @@ def load(
     once: Annotated[
         bool, typer.Option("--once", help="End as soon as nothing new is there.")
     ] = False,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = ALL_ADDRESSES,
 ) -> None:
     """Load archived objects into PostgreSQL until SIGTERM or SIGINT."""
+    from webevents.stages.loader.metrics import LoaderMetrics
     from webevents.stages.loader.run import run_loader
     from webevents.stages.loader.settings import LoaderSettings
+    from webevents.stages.metrics_server import metrics_server
 
     log_as_json()
     stop = Stop()
     stop.install()
-    run_loader(_read(LoaderSettings, settings), stop, once=once)
+    read = _read(LoaderSettings, settings)
+    metrics = LoaderMetrics(read.pipeline)
+    with metrics_server(metrics, metrics_port, metrics_host):
+        run_loader(read, stop, once=once, metrics=metrics)
 
 
 def ordinal(instance: str) -> int:

@@ -27,6 +27,12 @@ def client_config(spec: KafkaSpec) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap.servers": spec.bootstrap_servers,
         "log.connection.close": False,
+        # Brokers that are away stay known and are tried again. To forget them and begin anew with
+        # bootstrapServers, the default, has a transaction wait for a forgotten one for ever
+        # (librdkafka's issue 5511), and fills the log at 20 lines a second.
+        "metadata.recovery.strategy": "none",
+        # The default of 10 s would add that much to an outage.
+        "reconnect.backoff.max.ms": 2_000,
     }
     protocol = "ssl" if spec.tls else "plaintext"
     if tls := spec.tls:

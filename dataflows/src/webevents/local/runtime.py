@@ -58,6 +58,8 @@ class RunOptions:
     """Keeps the embedded servers' data and the logs; a temporary folder otherwise."""
     until_drained: bool = False
     """Stop as soon as what is in the topics is processed."""
+    metrics: bool = False
+    """Serve the workloads' metrics, and write where for Prometheus."""
 
 
 def run_pipeline(pipeline: WebEventPipeline, options: RunOptions, console: Console) -> Summary:
@@ -102,8 +104,12 @@ class _Run:
             connect(pipeline.spec.elasticsearch) if pipeline.spec.index.enabled else None
         )
         self._workloads = Workloads(
-            list(self._plan.workloads), folder / "workloads", lambda line: self._watch.say(line)
+            list(self._plan.workloads),
+            folder / "workloads",
+            lambda line: self._watch.say(line),
+            metrics=options.metrics,
         )
+        self._targets = folder / "prometheus-targets.json"
         facts = [f"Kafka {pipeline.spec.kafka.bootstrap_servers}"]
         if self._elastic is not None:
             facts[0] += f"   Elasticsearch {', '.join(pipeline.spec.elasticsearch.urls or ())}"
@@ -122,6 +128,7 @@ class _Run:
         if self._elastic is not None:
             ensure_templates(self._elastic, self._plan.templates)
         self._make_tables()
+        self._tell_metrics()
         problems: list[str] = []
         # Ctrl-C, kill, and a terminal that is closed.
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -142,6 +149,15 @@ class _Run:
                 self._elastic.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def _tell_metrics(self) -> None:
+        """Say where metrics are, to the person and to Prometheus."""
+        if not self._options.metrics:
+            return
+        self._workloads.write_targets(self._targets, self._pipeline.name)
+        for name, url in self._workloads.metrics_urls().items():
+            self._console.print(f"metrics of {name:<12} {url}", highlight=False)
+        self._console.print(f"targets for Prometheus: {self._targets}", highlight=False)
 
     def _make_tables(self) -> None:
         if self._plan.tables:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from webevents.local.ports import LOOPBACK, free_port
 from webevents.local.process import ServerProcess
 from webevents.plan.model import Workload
 
@@ -17,10 +18,15 @@ class Replica:
     """One copy of a workload.
 
     :param folder: holds its settings file and its log.
+    :param metrics: whether it serves metrics, on a free port.
     """
 
-    def __init__(self, workload: Workload, number: int, folder: Path) -> None:
+    def __init__(
+        self, workload: Workload, number: int, folder: Path, *, metrics: bool = False
+    ) -> None:
         self.workload = workload
+        self.number = number
+        self.metrics_address = f"{LOOPBACK}:{free_port()}" if metrics else None
         self.restarts = 0
         settings = folder / f"{workload.name}.json"
         if number == 0:
@@ -38,11 +44,18 @@ class Replica:
                 *("--settings", settings, "--instance", str(number)),
                 *("--replicas", str(workload.replicas)),
                 *(("--live", live) if workload.live else ()),
+                *self._metrics_options(),
             ],
             log_file=folder / f"{name}.log",
         )
         self._started = 0.0
         self._failures = 0
+
+    def _metrics_options(self) -> tuple[str, ...]:
+        if self.metrics_address is None:
+            return ()
+        host, _, port = self.metrics_address.partition(":")
+        return ("--metrics-host", host, "--metrics-port", port)
 
     def start(self) -> None:
         """Start the process."""
@@ -73,13 +86,21 @@ class Workloads:
 
     :param folder: where settings and logs go.
     :param say: receives a line when a workload had to be started again.
+    :param metrics: whether each copy serves metrics, on a free port.
     """
 
-    def __init__(self, workloads: list[Workload], folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        workloads: list[Workload],
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        metrics: bool = False,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._say = say
         self._replicas = [
-            Replica(workload, number, folder)
+            Replica(workload, number, folder, metrics=metrics)
             for workload in workloads
             for number in range(workload.replicas)
         ]
@@ -89,6 +110,30 @@ class Workloads:
         """Start everything."""
         for replica in self._replicas:
             replica.start()
+
+    def metrics_urls(self) -> dict[str, str]:
+        """Where each copy serves its metrics."""
+        return {
+            replica.process.name: f"http://{replica.metrics_address}/metrics"
+            for replica in self._replicas
+            if replica.metrics_address
+        }
+
+    def write_targets(self, path: Path, pipeline: str) -> None:
+        """Write the copies' addresses for Prometheus (its file_sd format)."""
+        targets = [
+            {
+                "targets": [replica.metrics_address],
+                "labels": {
+                    "pipeline": pipeline,
+                    "stage": replica.workload.name,
+                    "replica": str(replica.number),
+                },
+            }
+            for replica in self._replicas
+            if replica.metrics_address
+        ]
+        path.write_text(json.dumps(targets, indent=2) + "\n")
 
     def keep_alive(self) -> None:
         """Start again what ended without being told to."""

@@ -23,7 +23,7 @@ from webevents.logic.objects import (
     root_of,
 )
 from webevents.spec.s3 import ArchiveSpec
-from webevents.stages.chunk import Chunk, Flush, Outcome, Processor
+from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, StageStatus
 from webevents.stages.settings import StageSettings
 
 OPEN_BYTES = 250_000_000
@@ -138,6 +138,15 @@ class ArchiveProcessor(Processor):
             note[str(number)] = end
         self._flushed += list(mine.closed)[:MOST_ENDS]
         return Flush(note=note)
+
+    def status(self) -> StageStatus:
+        """Whether the store takes objects, and how many wait for it."""
+        outage = self._uploader.outage
+        return StageStatus(
+            outage_since=outage.since if outage else None,
+            repeated=self._uploader.repeated,
+            objects_waiting=sum(len(each.closed) for each in self._partitions.values()),
+        )
 
     def close(self) -> None:
         """Give up what is under way; it is made again, the same."""

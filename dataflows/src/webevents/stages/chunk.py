@@ -1,7 +1,7 @@
 """What a stage works on at a time, and what comes out of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -29,6 +29,8 @@ class Chunk:
     values: list[bytes | None]
     timestamps: list[int]
     """The records' own times in milliseconds since the epoch."""
+    read_at: float = 0.0
+    """When it was read, by the monotonic clock."""
 
 
 class Pending(Protocol):
@@ -50,6 +52,8 @@ class Outcome:
     """How many of the records go to the stage's output topic."""
     pending: Pending | None = None
     """Where set, the chunk is not settled before this is done."""
+    types: Mapping[str, int] | None = None
+    """Events delivered by type, where the stage knows it."""
 
 
 @dataclass(slots=True)
@@ -61,6 +65,20 @@ class Flush:
     """How many of the records go to the stage's output topic."""
     note: dict[str, int] = field(default_factory=dict)
     """What the stage needs to go on from the committed offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """How a stage is doing beside what it counts; None where it has no such thing."""
+
+    open_sessions: int | None = None
+    """Sessions in memory, which can still change."""
+    outage_since: float | None = None
+    """Since when the destination takes nothing, in seconds since the epoch; None where it does."""
+    repeated: int | None = None
+    """Documents, rows or objects that were sent again; counts up while the processor lives."""
+    objects_waiting: int | None = None
+    """Objects that are complete and wait to be stored or loaded."""
 
 
 class Processor(ABC):
@@ -87,6 +105,10 @@ class Processor(ABC):
 
     def stopping(self) -> None:
         """Learn that the next commit is the last before a stop."""
+
+    def status(self) -> StageStatus:
+        """Tell how the stage is doing; asked every few seconds."""
+        return StageStatus()
 
     def close(self) -> None:
         """Let go of connections; quick also in an outage."""

@@ -1,5 +1,6 @@
 """The enrich stage: raw events in, checked and enriched events out."""
 
+from collections import Counter
 from typing import Any
 
 from webevents.events.event import EventDecoder, InvalidEvent, event_time_us
@@ -39,22 +40,24 @@ class EnrichProcessor(Processor):
         """Enrich the events of a chunk; what cannot be used becomes a failed event."""
         counts = Counts(received=len(chunk.offsets))
         records: list[Record] = []
+        types: list[str] = []
         topic = self._topic
         for position, value in enumerate(chunk.values):
             if value is None:
                 counts.drop("tombstone")
                 continue
             try:
-                key, enriched = self._one(value, chunk.timestamps[position])
+                key, enriched, event_type = self._one(value, chunk.timestamps[position])
             except Exception as error:
                 counts.failed += 1
                 records.append(failed(self._settings, chunk, position, error))
             else:
                 records.append(Record(topic, key, enriched))
+                types.append(event_type)
         counts.delivered = len(records) - counts.failed
-        return Outcome(counts, records, emitted=counts.delivered)
+        return Outcome(counts, records, emitted=counts.delivered, types=Counter(types))
 
-    def _one(self, value: bytes, record_ms: int) -> tuple[str | None, bytes]:
+    def _one(self, value: bytes, record_ms: int) -> tuple[str | None, bytes, str]:
         if len(value) > self._max_bytes:
             raise InvalidEvent("too_large", f"{len(value)} bytes; spec.events.maxBytes is less")
         event: Any = self._decode(value)
@@ -64,7 +67,8 @@ class EnrichProcessor(Processor):
             value = clamp(value, record_ms)
             event = self._decode(value)
         enriched = self._enricher.enrich(value, event)
-        return self._key_of(self._decode(enriched) if self._rekey else event), enriched
+        key = self._key_of(self._decode(enriched) if self._rekey else event)
+        return key, enriched, event.event_type
 
 
 def make_enrich(settings: StageSettings) -> EnrichProcessor:

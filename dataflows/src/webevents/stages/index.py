@@ -4,7 +4,7 @@ from webevents.connectors.elasticsearch import BulkHandle, BulkWriter, connect
 from webevents.events.event import InvalidEvent
 from webevents.events.ledger import Counts
 from webevents.logic.documents import Document, EventDocuments, SessionDocuments
-from webevents.stages.chunk import Chunk, Outcome, Processor
+from webevents.stages.chunk import Chunk, Outcome, Processor, StageStatus
 from webevents.stages.failing import failed
 from webevents.stages.settings import StageSettings
 
@@ -68,6 +68,13 @@ class IndexProcessor(Processor):
     def _fail(self, outcome: Outcome, chunk: Chunk, position: int, error: Exception) -> None:
         outcome.counts.failed += 1
         outcome.records.append(failed(self._settings, chunk, position, error))
+
+    def status(self) -> StageStatus:
+        """Whether Elasticsearch takes documents, and how many were sent again."""
+        outage = self._writer.outage
+        return StageStatus(
+            outage_since=outage.since if outage else None, repeated=self._writer.repeated
+        )
 
     def close(self) -> None:
         """Give up what is under way; it is read again."""

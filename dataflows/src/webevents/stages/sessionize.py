@@ -10,7 +10,7 @@ from webevents.events.times import to_us
 from webevents.logic.clock import is_ahead
 from webevents.logic.sessions.record import entry_reader
 from webevents.logic.sessions.tracker import PartitionSessions
-from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, Record
+from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, Record, StageStatus
 from webevents.stages.failing import failed
 from webevents.stages.settings import StageSettings
 
@@ -104,6 +104,10 @@ class SessionizeProcessor(Processor):
         records = [Record(self._output, key, value) for key, value in made.sessions]
         records += [Record(self._state_topic, key, state, partition) for key, state in made.state]
         return Flush(records, len(made.sessions), sessions.note())
+
+    def status(self) -> StageStatus:
+        """How many sessions are in memory."""
+        return StageStatus(open_sessions=sum(p.sessions.size for p in self._partitions.values()))
 
     def stopping(self) -> None:
         """Have the last commit publish open sessions too, whatever the interval."""

@@ -7,7 +7,7 @@ from webevents.events.ledger import Counts
 from webevents.logic.rows.events import EventRows
 from webevents.logic.rows.sessions import SessionRows
 from webevents.logic.rows.tables import tables_of
-from webevents.stages.chunk import Chunk, Outcome, Processor
+from webevents.stages.chunk import Chunk, Outcome, Processor, StageStatus
 from webevents.stages.failing import failed
 from webevents.stages.settings import StageSettings
 
@@ -76,6 +76,13 @@ class StoreProcessor(Processor):
     def _fail(self, outcome: Outcome, chunk: Chunk, position: int, error: Exception) -> None:
         outcome.counts.failed += 1
         outcome.records.append(failed(self._settings, chunk, position, error))
+
+    def status(self) -> StageStatus:
+        """Whether PostgreSQL takes rows, and how many messages' were sent again."""
+        outage = self._writer.outage
+        return StageStatus(
+            outage_since=outage.since if outage else None, repeated=self._writer.repeated
+        )
 
     def close(self) -> None:
         """Give up what is under way; it is read again."""

@@ -16,7 +16,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from webevents.events.ledger import PartitionLedger
+from webevents.stages.bounded import Hung, bounded
 from webevents.stages.chunk import Chunk, Outcome, Processor, Record
+from webevents.stages.observer import Look, TaskObserver
 
 log = structlog.get_logger()
 
@@ -27,7 +29,17 @@ PAUSE_AFTER_S = 2.0
 because a pause throws away what was fetched ahead."""
 REVOKE_WAIT_S = 20.0
 """How long work under way may take to settle before a partition is given up without it."""
+LOOK_EVERY_S = 2.0
+"""How often the observer is told how the task stands."""
+ASK_EVERY_S = 10.0
+"""How often a paused task asks the brokers for the ends of its partitions."""
+ASK_TIMEOUT_S = 1.0
 TRANSACTION_TIMEOUT_S = 30
+CALL_TIMEOUT_S = 10.0
+"""How long one attempt to commit may take."""
+HANG_S = 15.0
+"""When an attempt is taken to hang: librdkafka 2.16 may wait for a group coordinator without regard
+to the timeout (its issues 5456 and 5511)."""
 MAX_MESSAGE_BYTES = 10_485_760
 """The topics' own limit (see the plan): an event of spec.events.maxBytes with what enriching adds,
 or a session with all its lists full."""
@@ -58,6 +70,7 @@ class StreamTask:
 
     :param kafka: librdkafka settings to reach the cluster.
     :param should_stop: asked often; once true, the task commits what it has and ends.
+    :param observer: told what happens, for metrics.
     """
 
     def __init__(
@@ -66,8 +79,12 @@ class StreamTask:
         processor: Processor,
         kafka: dict[str, Any],
         should_stop: Callable[[], bool],
+        observer: TaskObserver | None = None,
     ) -> None:
         self._settings = settings
+        self._observer = observer or TaskObserver()
+        self._next_look = 0.0 if observer else float("inf")
+        self._asked = 0.0
         self._processor = processor
         self._should_stop = should_stop
         self._in_flow = 0
@@ -80,6 +97,8 @@ class StreamTask:
         self._stalled_since: float | None = None
         self._paused = False
         self._lost = False
+        self._closed = False
+        self._hung = False
         self._stopping_since: float | None = None
         self.failure: Exception | None = None
         """Why the dataflow ended before it was told to."""
@@ -106,8 +125,13 @@ class StreamTask:
         self._settle()
         if self._should_stop() and self._finish():
             raise StopIteration
-        if time.monotonic() - self._last_commit >= self._settings.commit_interval_s:
+        now = time.monotonic()
+        if now - self._last_commit >= self._settings.commit_interval_s:
             self._commit()
+        self._observer.alive()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY_S
+            self._observer.looked(Look(self._ends(now), self._processor.status()))
         chunks = self._poll()
         if self._lost:
             raise TaskLost("the partitions were given to another worker")
@@ -124,8 +148,10 @@ class StreamTask:
 
     def close(self) -> None:
         """Leave the group and let go of everything; what is not committed is not kept."""
+        # From here on nothing may be committed: the ledgers count what an abort takes back.
+        self._closed = True
         self._processor.close()
-        if self._in_transaction:
+        if self._in_transaction and not self._hung:
             self._in_transaction = False
             try:
                 self._producer.abort_transaction(5)
@@ -179,6 +205,7 @@ class StreamTask:
             else:
                 batch.append(message)
         chunks = []
+        now = time.monotonic()
         for (topic, partition), batch in by_partition.items():
             chunks.append(
                 Chunk(
@@ -188,6 +215,7 @@ class StreamTask:
                     [message.key() for message in batch],
                     [message.value() for message in batch],
                     [message.timestamp()[1] for message in batch],
+                    now,
                 )
             )
         return chunks
@@ -201,6 +229,26 @@ class StreamTask:
             raise TaskLost(error.str())
         else:
             log.warning("reading", error=error.str())
+
+    def _ends(self, now: float) -> dict[tuple[str, int], int]:
+        """The ends of the partitions as the last fetch has told them, without asking the brokers.
+
+        A paused consumer fetches nothing: then they are asked, which holds nobody up.
+        """
+        if self._paused and now - self._asked < ASK_EVERY_S:
+            return {}
+        self._asked = now
+        ends = {}
+        for source in self._ledgers:
+            try:
+                found = self._consumer.get_watermark_offsets(
+                    TopicPartition(*source), timeout=ASK_TIMEOUT_S, cached=not self._paused
+                )
+            except KafkaException:
+                break  # the brokers are busy or away; the next look may tell
+            if found and found[1] >= 0:
+                ends[source] = found[1]
+        return ends
 
     # Settling and committing.
 
@@ -222,6 +270,7 @@ class StreamTask:
         ledger.emitted += outcome.emitted
         ledger.next = chunk.offsets[-1] + 1
         self._touched.add(source)
+        self._observer.processed(chunk, outcome)
 
     def _produce(self, records: Sequence[Record]) -> None:
         if not records:
@@ -244,7 +293,7 @@ class StreamTask:
 
     def _commit(self) -> None:
         """Commit what is settled; a failure of the transaction restarts the task."""
-        self._last_commit = time.monotonic()
+        self._last_commit = began = time.monotonic()
         if self._in_flow:
             return
         offsets = []
@@ -264,22 +313,31 @@ class StreamTask:
             return
         self._begin()
         metadata = self._consumer.consumer_group_metadata()
-        self._retried(lambda: self._producer.send_offsets_to_transaction(offsets, metadata, 10))
-        self._retried(lambda: self._producer.commit_transaction(10))
+        self._retried(
+            lambda: self._producer.send_offsets_to_transaction(offsets, metadata, CALL_TIMEOUT_S)
+        )
+        self._retried(lambda: self._producer.commit_transaction(CALL_TIMEOUT_S))
         self._in_transaction = False
         self._touched.clear()
+        self._observer.committed(self._ledgers, time.monotonic() - began)
 
     def _retried(self, act: Callable[[], None]) -> None:
         """Do what may be repeated while the brokers are away; give up when told to stop."""
         while True:
             try:
-                act()
+                bounded(act, HANG_S)
                 return
+            except Hung:
+                # The transaction is left to the brokers, who end it when this worker's next
+                # producer begins, or when its time is over.
+                self._hung = True
+                raise TaskLost("a commit hangs") from None
             except KafkaException as error:
                 problem = error.args[0]
                 if not problem.retriable() or self._should_stop():
                     raise TaskLost(problem.str()) from error
                 log.warning("commit waits", error=problem.str())
+                self._observer.alive()
 
     def _finish(self) -> bool:
         """Commit for good; True when nothing is left under way or it does not come to an end."""
@@ -313,6 +371,7 @@ class StreamTask:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
+            self._observer.joined()
             return
         for known in consumer.committed(partitions, TRANSACTION_TIMEOUT_S * 2):
             if known.error:
@@ -322,23 +381,31 @@ class StreamTask:
             ledger = PartitionLedger.decode(known.metadata, start)
             self._ledgers[source] = ledger
             self._positions.pop(source, None)
+            began = time.monotonic()
             self._processor.assigned(*source, ledger.note)
+            self._observer.assigned(*source, ledger, time.monotonic() - began)
+        self._observer.joined()
         log.info("assigned", partitions=[f"{p.topic}/{p.partition}" for p in partitions])
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        deadline = time.monotonic() + REVOKE_WAIT_S
-        while self._unsettled and time.monotonic() < deadline and not self._should_stop():
-            self._settle()
-            time.sleep(0.01)
         gone = {(p.topic, p.partition) for p in partitions}
-        self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled} & gone)
-        self._commit()
+        if not self._closed:
+            self._commit_before_leaving(gone)
         for source in gone:
             self._ledgers.pop(source, None)
             self._positions.pop(source, None)
             self._touched.discard(source)
             self._processor.revoked(*source)
+            self._observer.revoked(*source)
         log.info("revoked", partitions=[f"{topic}/{number}" for topic, number in gone])
+
+    def _commit_before_leaving(self, gone: set[tuple[str, int]]) -> None:
+        deadline = time.monotonic() + REVOKE_WAIT_S
+        while self._unsettled and time.monotonic() < deadline and not self._should_stop():
+            self._settle()
+            time.sleep(0.01)
+        self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled} & gone)
+        self._commit()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._lost = True

@@ -11,6 +11,7 @@ from webevents.connectors.kafka import client_config
 from webevents.spec.elasticsearch import IndexSpec
 from webevents.stages import flow
 from webevents.stages.chunk import Processor
+from webevents.stages.observer import TaskObserver
 from webevents.stages.processors import make_processor
 from webevents.stages.settings import StageSettings
 from webevents.stages.task import StreamTask, TaskLost, TaskSettings
@@ -21,17 +22,21 @@ log = structlog.get_logger()
 BACKOFF_LIMIT_S = 15.0
 MAX_PENDING = 10_000
 """Messages under way at most, for the memory's sake: about 12 MB of usual events."""
+
 ARCHIVE_PENDING = 500_000
 """The same of the archive stage, which keeps messages compressed and counts large ones by kB."""
 
 
-def run_stage(settings: StageSettings, instance: str, stop: Stop) -> None:
+def run_stage(
+    settings: StageSettings, instance: str, stop: Stop, observer: TaskObserver | None = None
+) -> None:
     """Run one worker until it is told to stop.
 
     A transaction that failed, a lost partition or a broker that went away restart the task from
     what is committed, within this process; anything else is a fault and ends the process.
 
     :param instance: tells this worker from the others of the stage, the same after a restart.
+    :param observer: told what happens, for metrics.
     """
     task_settings = TaskSettings(
         stage=settings.stage,
@@ -49,11 +54,13 @@ def run_stage(settings: StageSettings, instance: str, stop: Stop) -> None:
         processor = make_processor(settings, kafka)
         began = time.monotonic()
         try:
-            _run_task(task_settings, processor, kafka, stop)
+            _run_task(task_settings, processor, kafka, stop, observer)
             return
         except (TaskLost, KafkaException) as error:
             if isinstance(error, KafkaException) and _is_hopeless(error):
                 raise
+            if observer is not None:
+                observer.restarted()
             failures = 0 if time.monotonic() - began > 60 else failures + 1
             wait = random.uniform(0, min(BACKOFF_LIMIT_S, 0.5 * 2**failures))
             log.warning(
@@ -82,9 +89,13 @@ def _max_pending(settings: StageSettings) -> int:
 
 
 def _run_task(
-    settings: TaskSettings, processor: Processor, kafka: dict[str, object], stop: Stop
+    settings: TaskSettings,
+    processor: Processor,
+    kafka: dict[str, object],
+    stop: Stop,
+    observer: TaskObserver | None,
 ) -> None:
-    task = StreamTask(settings, processor, kafka, stop)
+    task = StreamTask(settings, processor, kafka, stop, observer)
     try:
         flow.run(settings.stage, task, processor)
     finally:

@@ -80,6 +80,8 @@ class Loader:
         self._listed_all = -LIST_ALL_EVERY_S
         self._many = False
         self._told: set[str] = set()
+        self.waiting = 0
+        """Objects that were found and are not loaded yet."""
 
     def round(self, stop: Callable[[], bool] = lambda: False) -> Round:
         """Load what is new.
@@ -89,17 +91,16 @@ class Loader:
         :raises psycopg.Error: when PostgreSQL does not.
         """
         done = Round()
+        self.waiting = 0
         known: dict[str, str] = {}
-        for listed, loaded_etag in self._listing():
+        for listed, name, loaded_etag in self._listing():
             if stop():
                 known |= self._known
                 break
-            name = ObjectName.parse(listed.key, self._root)
-            if name is None:
-                continue  # somebody else's
             etag = loaded_etag
             if etag != listed.etag:
                 etag = self._load(listed.key, name, done)
+                self.waiting -= 1
             if etag is None:
                 continue
             if self._spec.delete_objects:
@@ -110,8 +111,8 @@ class Loader:
         self._known = {key: etag for key, etag in known.items() if key >= recent}
         return done
 
-    def _listing(self) -> Iterator[tuple[StoredObject, str | None]]:
-        """The objects, each with the ETag that it had when it was loaded."""
+    def _listing(self) -> Iterator[tuple[StoredObject, ObjectName, str | None]]:
+        """The pipeline's objects, each with the ETag that it had when it was loaded."""
         after = f"{self._root}/"
         now = time.monotonic()
         every = not self._many or now - self._listed_all >= LIST_ALL_EVERY_S
@@ -124,8 +125,13 @@ class Loader:
             count += len(page)
             new = [each.key for each in page if each.key not in self._known]
             loaded = self._statements.etags(self._connection, new) if new else {}
-            for each in page:
-                yield each, self._known.get(each.key) or loaded.get(each.key)
+            found = [
+                (each, name, self._known.get(each.key) or loaded.get(each.key))
+                for each in page
+                if (name := ObjectName.parse(each.key, self._root))  # else it is somebody else's
+            ]
+            self.waiting += sum(each.etag != etag for each, _, etag in found)
+            yield from found
         if every:
             self._listed_all, self._many = now, count > LIST_ALL_UP_TO
 

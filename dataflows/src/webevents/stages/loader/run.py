@@ -14,6 +14,7 @@ from webevents.connectors.retrying import LOG_EVERY_S, Backoff
 from webevents.connectors.s3 import ObjectStore, StoreError
 from webevents.errors import UserError
 from webevents.stages.loader.load import Loader, Round
+from webevents.stages.loader.metrics import LoaderMetrics
 from webevents.stages.loader.settings import LoaderSettings
 from webevents.stages.loader.tables import tables_of
 from webevents.stop import Stop
@@ -31,14 +32,17 @@ def run_loader(
     *,
     once: bool = False,
     on_step: Callable[[str], None] | None = None,
+    metrics: LoaderMetrics | None = None,
 ) -> None:
     """Load rounds until it is told to stop, and then what is there by then.
 
     :param once: end as soon as a round found nothing new.
     :param on_step: see :class:`~webevents.stages.loader.load.Loader`.
+    :param metrics: told of each round.
     :raises UserError: where the object store's keys cannot be read at the start.
     """
-    worker = _Worker(settings, on_step)
+    metrics = metrics or LoaderMetrics(settings.pipeline)
+    worker = _Worker(settings, on_step, metrics)
     backoff = Backoff(cap_s=min(15.0, settings.loader.every.total_seconds()))
     failures = 0
     try:
@@ -50,6 +54,7 @@ def run_loader(
             wait = settings.loader.every.total_seconds() if done else backoff.wait(failures)
             deadline = time.monotonic() + (0 if once and done else wait)
             while time.monotonic() < deadline and not stop():
+                metrics.alive()
                 time.sleep(_TICK_S)
         if failures == 0:
             # A store or database that is away would only hold the stop up.
@@ -62,9 +67,15 @@ def run_loader(
 class _Worker:
     """Holds the connections, which are made anew after every error."""
 
-    def __init__(self, settings: LoaderSettings, on_step: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        settings: LoaderSettings,
+        on_step: Callable[[str], None] | None,
+        metrics: LoaderMetrics,
+    ) -> None:
         self._settings = settings
         self._on_step = on_step
+        self._metrics = metrics
         self._store = ObjectStore(settings.s3)
         self._connection: Connection[TupleRow] | None = None
         self._loader: Loader | None = None
@@ -72,8 +83,10 @@ class _Worker:
 
     def round(self, stop: Callable[[], bool]) -> Round | None:
         """Load what is new; None where that met an outage."""
+        began = time.monotonic()
         try:
-            done = self._ready().round(stop)
+            loader = self._ready()
+            done = loader.round(lambda: self._goes_on(loader) or stop())
         except StoreError as error:
             self._note("the object store does not answer", str(error), error.needs_a_person)
             return None
@@ -85,9 +98,15 @@ class _Worker:
             self._disconnect()
             self._note("the loader waits", str(error), True)
             return None
+        self._metrics.loaded(done, loader.waiting, time.monotonic() - began)
         if not done.idle:
             log.info("loaded", objects=done.objects, records=done.records, removed=done.removed)
         return done
+
+    def _goes_on(self, loader: Loader) -> bool:
+        """Tell how far a round is; never true."""
+        self._metrics.alive(loader.waiting)
+        return False
 
     def _ready(self) -> Loader:
         if self._loader is None or self._connection is None or self._connection.closed:
@@ -116,6 +135,7 @@ class _Worker:
         self._connection = self._loader = None
 
     def _note(self, what: str, error: str, needs_a_person: bool) -> None:
+        self._metrics.outage()
         now = time.monotonic()
         if now - self._logged >= LOG_EVERY_S:
             self._logged = now
