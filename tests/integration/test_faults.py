@@ -1,0 +1,182 @@
+"""A pipeline under load while servers and processes die: nothing lost, nothing doubled.
+
+In each case the generator sends some 500 events a second, 1% of them corrupt and 2% twice, until
+Ctrl-C; then everything is held against the raw topic (tests/support/accounts.py).
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import check_everything, read
+from pipelines import Servers, TestPipeline, children
+
+from webevents.connectors.elasticsearch import Unreachable, connect, documents_by_index
+from webevents.local.elasticsearch_server import EmbeddedElasticsearch
+from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.ports import is_listening
+from webevents.spec.elasticsearch import ElasticsearchSpec
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+FAULTS = {"corrupt": 0.01, "duplicates": 0.02, "outOfOrder": 0.1}
+SPEC: dict[str, Any] = {
+    "generator": {"eventsPerSecond": 500, "faults": FAULTS},
+    "sessions": {"publishOpenEvery": "2s"},
+}
+
+
+def wait_for_documents(pipeline: TestPipeline, count: int, seconds: float) -> int:
+    """Wait until so many events are searchable; how many there are."""
+    client = connect(ElasticsearchSpec(urls=(pipeline.servers.elasticsearch,)))
+    deadline = time.monotonic() + seconds
+    found = 0
+    while found < count:
+        assert time.monotonic() < deadline, f"{found} of {count} documents after {seconds} s"
+        time.sleep(0.3)
+        with contextlib.suppress(Unreachable):  # just starting
+            found = sum(documents_by_index(client, f"{pipeline.name}-events-*").values())
+    client.close()
+    return found
+
+
+def test_elasticsearch_dies_and_comes_back(
+    kafka: str,
+    elasticsearch_server: Callable[..., EmbeddedElasticsearch],
+    tmp_path: Path,
+) -> None:
+    server = elasticsearch_server()
+    pipeline = TestPipeline(Servers(kafka, server.url), tmp_path, SPEC)
+    with pipeline.running() as run:
+        wait_for_documents(pipeline, 500, 60)
+        server.kill()
+        time.sleep(15)
+        server.start()
+        run.interrupt()
+        report = run.finish(150)
+    assert report["restarts"] == 0
+    check_everything(pipeline, report)
+
+
+def test_kafka_dies_and_comes_back(
+    elasticsearch: str, kafka_server: Callable[..., EmbeddedKafka], tmp_path: Path
+) -> None:
+    server = kafka_server()
+    pipeline = TestPipeline(Servers(server.bootstrap, elasticsearch), tmp_path, SPEC)
+    with pipeline.running() as run:
+        before = wait_for_documents(pipeline, 500, 60)
+        server.kill()
+        time.sleep(3)
+        server.start()
+        wait_for_documents(pipeline, before + 3_000, 60)
+        run.interrupt()
+        report = run.finish(60)
+    check_everything(pipeline, report)
+
+
+def test_workers_that_froze_are_replaced_and_change_nothing(
+    kafka: str, elasticsearch: str, tmp_path: Path
+) -> None:
+    """Longer than the group's session timeout: others take their partitions over meanwhile."""
+    stages = {"enrich": {"replicas": 2}, "sessionize": {"replicas": 2}}
+    pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, SPEC | {"stages": stages})
+    with pipeline.running() as run:
+        before = wait_for_documents(pipeline, 500, 60)
+        frozen = [run.workers(stage)[0] for stage in stages]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(22)  # the session timeout is 20 s
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        wait_for_documents(pipeline, before + 3_000, 60)
+        run.interrupt()
+        report = run.finish(60)
+    assert report["restarts"] == 0
+    check_everything(pipeline, report)
+
+
+def test_an_interrupt_drains(kafka: str, elasticsearch: str, tmp_path: Path) -> None:
+    pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, SPEC)
+    with pipeline.running() as run:
+        wait_for_documents(pipeline, 1_000, 60)
+        run.interrupt()
+        report = run.finish(30)
+    check_everything(pipeline, report)
+
+
+def test_two_interrupts_stop_at_once(kafka: str, elasticsearch: str, tmp_path: Path) -> None:
+    pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, SPEC)
+    with pipeline.running() as run:
+        wait_for_documents(pipeline, 1_000, 60)
+        run.interrupt()
+        time.sleep(0.5)
+        run.interrupt()
+        assert run.process.wait(10) == 130
+    assert "Traceback" not in run.log.read_text()
+    assert read(pipeline, pipeline.raw_topic)
+
+
+def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    """With servers of its own; the kernel kills them, whatever happened to the run."""
+    pipeline = TestPipeline(Servers("", ""), tmp_path, SPEC)
+    data = tmp_path / "data"
+    with (tmp_path / "run.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "webevents", "run", "-f", str(pipeline.file)),
+                *("--data-dir", str(data)),
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(lambda: (data / "workloads" / "index.log").exists(), 120)
+        settings = json.loads((data / "workloads" / "index.json").read_text())
+        ports = [
+            int(address.rpartition(":")[2])
+            for address in (
+                settings["kafka"]["bootstrapServers"],
+                *settings["elasticsearch"]["urls"],
+            )
+        ]
+        pids = [pid for pid, _ in children(process.pid)]
+        assert len(pids) == 6  # two servers, the generator and three stages
+        assert all(map(is_listening, ports))
+        process.kill()
+        process.wait()
+        wait_until(lambda: not any(map(runs, pids)) and not any(map(is_listening, ports)), 15)
+        assert not [entry for entry in Path("/proc").glob("[0-9]*") if of_folder(entry, data)]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def of_folder(entry: Path, folder: Path) -> bool:
+    """Whether a process' command line names a folder."""
+    try:
+        return str(folder) in (entry / "cmdline").read_text()
+    except OSError:
+        return False
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s"
+        time.sleep(0.1)
