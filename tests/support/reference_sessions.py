@@ -161,8 +161,12 @@ def _record(
         "unique_referrers_count": min(len(referrers), limit),
         "referrers": referrers[:limit],
         "truncated": any(len(v) > limit for v in (all_types, pages, referrers, products, queries)),
-        **{name: events[0].get(source) for name, source in HEAD.items()},
+        **{name: _head(events[0].get(source)) for name, source in HEAD.items()},
     }
+
+
+def _head(value: Any) -> Any:
+    return value[:8192] if isinstance(value, str) else value
 
 
 def _revenue(event: Mapping[str, Any], spec: SessionsSpec) -> int:

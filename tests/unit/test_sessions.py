@@ -22,7 +22,7 @@ from session_streams import (
 
 from webevents.events.session import SESSION_FIELDS
 from webevents.logic.sessions.chain import Chain
-from webevents.logic.sessions.tracker import MAX_CLOCK, VERSIONS_PER_MS
+from webevents.logic.sessions.tracker import MAX_CLOCK, MAX_STATE_BYTES, VERSIONS_PER_MS
 from webevents.spec.stages import SessionsSpec
 
 SPEC = SessionsSpec(
@@ -226,6 +226,36 @@ def test_a_visitor_that_never_pauses_keeps_a_bounded_state() -> None:
     assert max(sizes) < 1.5 * sizes[5]
     assert len(made.readers) == 60
     assert without_version(made.readers.values()) == from_log(made.log, SPEC, PIPELINE)
+
+
+def test_many_cuts_full_of_long_values_stay_within_one_message() -> None:
+    """The state of all cuts that can still change is one Kafka message."""
+    spec = SPEC.model_copy(update={"allowed_lateness": timedelta(seconds=600), "max_values": 280})
+    made = Partition(spec)
+    wide = "\u4e00" * 997
+    log = [
+        at(
+            second / 5,
+            page_url=f"{second:03}p{wide}",
+            referer_url=f"{second:03}r{wide}",
+            product_id=f"{second:03}d{wide}",
+            search_query=f"{second:03}q{wide}",
+            event_type=f"{second:03}t{wide}",
+        )
+        for second in range(1_000)
+    ]
+    made.run(log[:600], [])
+    made.commit()
+    made.run(log[600:], ["restart"])
+    made.commit()
+    assert 8_900_000 < max(map(len, made.state.values())) <= MAX_STATE_BYTES
+    assert made.counts["session_full"] > 20
+    assert made.counts.total() == len(log)
+    assert any(record["truncated"] for record in made.readers.values())
+    assert all(len(json.dumps(record)) < MAX_STATE_BYTES for record in made.readers.values())
+    then_at(made, 1_500)
+    (record,) = then(made, at(1_501))
+    assert (record["total_events"], record["open"]) == (1, True), "the visitor has room again"
 
 
 def test_open_sessions_are_published_only_when_asked() -> None:

@@ -12,6 +12,7 @@ from webevents.logic.enrich.enricher import Enricher
 from webevents.stages.chunk import Chunk, Outcome, Processor, Record
 from webevents.stages.failing import failed
 from webevents.stages.settings import StageSettings
+from webevents.stages.task import MAX_VALUE_BYTES
 
 
 class EnrichProcessor(Processor):
@@ -68,6 +69,10 @@ class EnrichProcessor(Processor):
             event = self._decode(value)
         enriched = self._enricher.enrich(value, event)
         key = self._key_of(self._decode(enriched) if self._rekey else event)
+        if len(enriched) > MAX_VALUE_BYTES:
+            raise InvalidEvent(
+                "too_large", f"{len(enriched)} bytes when enriched; a message takes no more"
+            )
         return key, enriched, event.event_type
 
 

@@ -12,6 +12,9 @@ from webevents.stages.settings import StageSettings
 
 log = structlog.get_logger()
 
+MAX_KEY_BYTES = 1_000
+"""A failed event is small, whatever the message's key was; the key tells its partition only."""
+
 
 def as_invalid(error: Exception) -> InvalidEvent:
     """Why an event failed; a fault of our own must not stop the others behind it."""
@@ -36,4 +39,5 @@ def failed(settings: StageSettings, chunk: Chunk, position: int, error: Exceptio
         value=chunk.values[position] or b"",
         now_us=time.time_ns() // 1000,
     )
-    return Record(settings.failed_topic, chunk.keys[position], value)
+    key = chunk.keys[position]
+    return Record(settings.failed_topic, key and key[:MAX_KEY_BYTES], value)

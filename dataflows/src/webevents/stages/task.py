@@ -43,6 +43,8 @@ to the timeout (its issues 5456 and 5511)."""
 MAX_MESSAGE_BYTES = 10_485_760
 """The topics' own limit (see the plan): an event of spec.events.maxBytes with what enriching adds,
 or a session with all its lists full."""
+MAX_VALUE_BYTES = MAX_MESSAGE_BYTES - 65_536
+"""The largest value that surely fits beside its key and what Kafka adds."""
 
 
 class TaskLost(Exception):

@@ -10,6 +10,9 @@ from msgspec import Raw
 from webevents.logic.sessions.totals import Entry, Totals
 
 _FORMAT = 1
+EVENT_BYTES = 24_000
+"""By how much one event can make a state longer at most: five listed values, each of 1,024
+characters of four bytes, and what else is kept of it."""
 
 
 class Shown(IntEnum):
@@ -29,6 +32,7 @@ class Chain:
     """
 
     __slots__ = (
+        "_dumped",
         "_state",
         "alive",
         "cutting",
@@ -59,6 +63,24 @@ class Chain:
         self.cutting = False
         """Whether a timer will look at the end of its newest cut."""
         self._state = b""
+        self._dumped = 0
+        """Number of events in the state."""
+
+    @property
+    def events(self) -> int:
+        """Number of events in it; not to be asked while packed."""
+        return sum([part.events for part in self.parts])
+
+    def size(self, *, exact: bool) -> int:
+        """Bytes of the state.
+
+        :param exact: whether to measure them; a quick upper bound otherwise.
+        """
+        grown = self.events - self._dumped
+        if grown and exact:
+            self.dump()
+            grown = 0
+        return len(self._state) + grown * EVENT_BYTES
 
     def is_long(self, max_length_us: int) -> bool:
         """Whether the chain is longer than one session may be."""
@@ -124,6 +146,7 @@ class Chain:
         """The chain's state, for :meth:`load`; also what :meth:`pack` keeps."""
         body = (self.parts, self.published)
         self._state = _encode((_FORMAT, self.key, self.start_us, self.end_us, self.shown, body))
+        self._dumped = self.events
         return self._state
 
     @classmethod
@@ -156,6 +179,7 @@ class Chain:
         """Make parts and published ready for use."""
         if not self.parts:
             self.parts, self.published = _decode(self._state)[5]
+            self._dumped = self.events
 
 
 _PACKED_PARTS: list[Totals] = []

@@ -27,6 +27,8 @@ MAX_TEXT = 1024
 MAX_LIST_TEXT = 280_000
 """Characters of all of a list's values together, so that no session's record or state can be
 larger than a Kafka message may be (10 MB), even if each character takes six bytes of JSON."""
+MAX_HEAD_TEXT = 8_192
+"""Characters of a value that a session takes from its first event, for the same reason."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -68,6 +70,8 @@ def entry_reader(spec: SessionsSpec) -> Callable[[bytes], tuple[str | None, Entr
         head = head_of(event)
         if UNSET in head:
             head = tuple(None if value is UNSET else value for value in head)
+        if len(raw) > MAX_HEAD_TEXT:
+            head = tuple(v[:MAX_HEAD_TEXT] if type(v) is str else v for v in head)
         return key_of(event), make(
             (
                 time_us,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from webevents.events.times import SECOND_US, to_us
-from webevents.logic.sessions.chain import Chain, Shown
+from webevents.logic.sessions.chain import EVENT_BYTES, Chain, Shown
 from webevents.logic.sessions.record import retraction_record, session_record
 from webevents.logic.sessions.timers import Timers
 from webevents.logic.sessions.totals import Entry
@@ -15,6 +15,9 @@ VERSIONS_PER_MS = 4096
 2**53 until the year 2039, so that readers with floating-point numbers see it exactly."""
 MAX_CLOCK = 2**53
 """A record's time that would give a greater version than this is not believed."""
+MAX_STATE_BYTES = 9_000_000
+"""Of a chain's state, which is one Kafka message (10 MB). Only a chain of several cuts can come
+near: see :data:`webevents.logic.sessions.record.MAX_LIST_TEXT`."""
 REST_US = 60 * SECOND_US
 """Stream time without an event after which a chain is packed."""
 
@@ -193,7 +196,8 @@ class PartitionSessions:
             self._wait(chain)
 
     def _is_full(self, chain: Chain, others: Sequence[Chain], cell: int, time_us: int) -> bool:
-        """Whether the session that an event would belong to has as many events as it may."""
+        """Whether the session that an event would belong to has as many events as it may, or its
+        chain is as large as it may be."""
         limit = self._max_events
         if not others and len(chain.parts) == 1 and chain.parts[0].events < limit:
             return False
@@ -202,7 +206,12 @@ class PartitionSessions:
         end_us = max(time_us, *(c.end_us for c in chains))
         cut = end_us - start_us > self._max_length
         parts = [p for c in chains for p in c.parts if not cut or p.cell == cell]
-        return sum(part.events for part in parts) >= limit
+        if sum(part.events for part in parts) >= limit:
+            return True
+        room = MAX_STATE_BYTES - EVENT_BYTES
+        return sum(c.size(exact=False) for c in chains) > room and (
+            sum(c.size(exact=True) for c in chains) > room
+        )
 
     def _join(self, chain: Chain, other: Chain, version: int) -> None:
         """Merge two chains that an event between them has bridged; the other is the later one."""
