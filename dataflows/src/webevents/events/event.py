@@ -51,6 +51,7 @@ REASONS: dict[str, str] = {
     "timestamp_in_future": "event_timestamp is later than the record's time by more than "
     "spec.events.maxAhead.",
     "unknown_field": "A field is not in the event's table and spec.index.unknownFields is fail.",
+    "invalid_change": "The message is no change of one row as Debezium tells it, or lacks columns.",
     "internal_error": "A fault of the stage itself; the detail names its kind, the log has it all.",
     "rejected": "The destination refused the document; the detail holds its error type.",
 }

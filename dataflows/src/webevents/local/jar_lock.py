@@ -27,10 +27,17 @@ ROOTS: dict[str, list[str]] = {
     "elasticsearch": ["org.elasticsearch:elasticsearch:9.5.3"],
     # The HTTP module, loaded by Elasticsearch from its modules folder.
     "transport-netty4": ["org.elasticsearch.plugin:transport-netty4:9.5.3"],
+    "connect": [
+        "org.apache.kafka:connect-runtime:4.3.1",
+        "org.apache.kafka:connect-json:4.3.1",
+        "org.apache.logging.log4j:log4j-slf4j-impl:2.25.5",
+    ],
+    # The connector, loaded by Kafka Connect from its plugin folder.
+    "debezium": ["io.debezium:debezium-connector-postgres:3.7.0.Final"],
 }
 """What each set of jars is made from."""
 
-_PROVIDED = {"transport-netty4": "elasticsearch"}
+_PROVIDED = {"transport-netty4": "elasticsearch", "debezium": "connect"}
 """A module's jars without those of the set that loads it."""
 
 

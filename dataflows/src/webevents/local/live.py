@@ -44,7 +44,7 @@ class Watch:
         if self._live:
             self._messages.append(line)
         else:
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def show(
         self, ledger: PipelineLedger, events: int, documents: Mapping[str, int], doing: str

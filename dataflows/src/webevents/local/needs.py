@@ -17,6 +17,7 @@ from webevents.local.servers import Server, start_servers, stop_servers
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.pipeline import PipelineSpec, WebEventPipeline
+from webevents.spec.source import SourceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,20 @@ def needs(spec: PipelineSpec, folder: Path) -> list[Need]:
 
         postgres = EmbeddedPostgres(folder / "postgres")
         made.append(Need(postgres, lambda: {"postgres": postgres.spec}))
+    if (debezium := spec.source.debezium) and debezium.postgres.host is None:
+        from webevents.local.postgres_server import EmbeddedPostgres
+
+        source = EmbeddedPostgres(folder / "source", extra={"wal_level": "logical"})
+        made.append(
+            Need(
+                source,
+                lambda: {
+                    "source": SourceSpec(
+                        debezium=debezium.model_copy(update={"postgres": source.spec})
+                    )
+                },
+            )
+        )
     if spec.archive.enabled and spec.s3.endpoint is None:
         from webevents.local.s3_server import EmbeddedS3
 

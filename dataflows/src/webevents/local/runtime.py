@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -36,6 +36,9 @@ from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.postgres import PostgresSpec
+
+if TYPE_CHECKING:
+    from webevents.local.capture import LocalCapture
 
 LOOK_EVERY_S = 1.0
 DRAIN_STALL_S = 60.0
@@ -110,11 +113,14 @@ class _Run:
             metrics=options.metrics,
         )
         self._targets = folder / "prometheus-targets.json"
+        self._capture = self._make_capture(folder)
         facts = [f"Kafka {pipeline.spec.kafka.bootstrap_servers}"]
         if self._elastic is not None:
             facts[0] += f"   Elasticsearch {', '.join(pipeline.spec.elasticsearch.urls or ())}"
         if self._plan.tables:
             facts[0] += f"   PostgreSQL {pipeline.spec.postgres.address}"
+        if source := pipeline.spec.source.debezium:
+            facts.append(f"source database PostgreSQL {source.postgres.address}")
         facts.append(f"logs {folder / 'workloads'}   Ctrl-C stops and drains")
         self._watch = Watch(console, facts)
         self._interrupts = 0
@@ -136,6 +142,8 @@ class _Run:
         try:
             with running.announced(self._pipeline), self._watch:
                 self._workloads.start()
+                if self._capture is not None:
+                    self._capture.start()
                 self._wait()
                 problems = self._drain()
             ledger = self._look() or self._ledger
@@ -144,11 +152,27 @@ class _Run:
             return self._sum_up(ledger, problems, time.monotonic() - began)
         finally:
             self._workloads.stop_all()
+            if self._capture is not None:
+                self._capture.stop()
             self._observer.close()
             if self._elastic is not None:
                 self._elastic.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def _make_capture(self, folder: Path) -> "LocalCapture | None":
+        debezium = self._pipeline.spec.source.debezium
+        if debezium is None or self._plan.connector is None:
+            return None
+        from webevents.local.capture import LocalCapture
+
+        return LocalCapture(
+            debezium,
+            self._plan.connector,
+            self._pipeline.spec.kafka,
+            folder,
+            lambda line: self._watch.say(line),
+        )
 
     def _tell_metrics(self) -> None:
         """Say where metrics are, to the person and to Prometheus."""
@@ -209,6 +233,11 @@ class _Run:
             return None  # the brokers are busy or away; the next look may tell
 
     def _raw_events(self) -> int:
+        """Events in the raw topic."""
+        if self._plan.connector is not None:
+            # The capture stage's transactions take offsets too, so these do not count events.
+            enrich = self._ledger.groups["enrich"] if self._ledger else None
+            return enrich.counts().received + enrich.lag if enrich else 0
         topic = self._pipeline.spec.topics.raw.name
         with contextlib.suppress(KafkaException):
             ends = self._observer.offsets([topic])
@@ -234,6 +263,10 @@ class _Run:
         others = [each for each in self._plan.workloads if each.name not in stages]
         for source in (each for each in others if each.writes):
             self._workloads.stop(source.name)
+        if self._capture is not None and not self._capture.drain(
+            self._observer, partial(self._tick, "reading the database's log"), self._gives_up
+        ):
+            return ["the connector did not read all changes: look at the log of Kafka Connect"]
         for name in stages:
             if not self._drained(name):
                 return [f"{name} did not drain: look at its log"]
@@ -241,6 +274,10 @@ class _Run:
         for reader in (each for each in others if not each.writes):
             self._workloads.stop(reader.name)  # the loader: it loads what is there first
         return []
+
+    def _gives_up(self) -> bool:
+        """Whether the person wants no more of it."""
+        return self._interrupts > 1
 
     def _drained(self, name: str) -> bool:
         lag, since = None, time.monotonic()

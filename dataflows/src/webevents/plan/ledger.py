@@ -1,6 +1,6 @@
 """The pipeline's ledger: what its stages counted, and whether all of it is accounted for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,11 +44,17 @@ def observe(plan: Plan, observer: Observer) -> PipelineLedger:
     stages = plan.stages()
     views = observer.groups({stage.group or stage.name: stage.reads for stage in stages})
     groups = {stage.name: views[stage.group or stage.name] for stage in stages}
-    return PipelineLedger(plan, groups, _problems(stages, groups))
+    others = {topic for each in plan.workloads if each not in stages for topic in each.writes}
+    return PipelineLedger(plan, groups, _problems(stages, groups, others))
 
 
-def _problems(stages: list[Workload], groups: Mapping[str, GroupView]) -> list[str]:
-    """Check every stage's counts, and what a stage wrote against what the next one read."""
+def _problems(
+    stages: list[Workload], groups: Mapping[str, GroupView], others: Set[str]
+) -> list[str]:
+    """Check every stage's counts, and what a stage wrote against what the next one read.
+
+    :param others: topics that not only stages write to: what they hold is not to be told from here.
+    """
     problems = []
     for name, view in groups.items():
         for (topic, partition), ledger in view.ledgers.items():
@@ -65,6 +71,8 @@ def _problems(stages: list[Workload], groups: Mapping[str, GroupView]) -> list[s
             if not (writer.writes and writer.writes[0] in reader.reads):
                 continue
             topic = writer.writes[0]
+            if topic in others:
+                continue
             view = groups[reader.name]
             if any(lag for (name, _), lag in view.lags.items() if name == topic):
                 continue  # still reading: compared when it has caught up

@@ -2,6 +2,7 @@
 
 from webevents.connectors.kafka import Topic
 from webevents.logic.rows.tables import table_names
+from webevents.plan.capture import capture_topics, connector, table_indices, table_templates
 from webevents.plan.model import Plan, Template, Workload
 from webevents.plan.templates import component_templates, index_templates
 from webevents.sources.settings import GeneratorSettings
@@ -21,7 +22,8 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
     :param pipeline: with the connections filled in where the runtime brings its own servers.
     """
     spec = pipeline.spec
-    workloads = [_enrich(pipeline)]
+    captures = spec.source.debezium is not None
+    workloads = [_capture(pipeline), _enrich(pipeline)] if captures else [_enrich(pipeline)]
     if spec.sessions.enabled:
         workloads.append(_sessionize(pipeline))
     templates: list[Template] = []
@@ -29,6 +31,9 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
     if spec.index.enabled:
         workloads.append(_index(pipeline))
         templates = [*component_templates(pipeline), *index_templates(pipeline)]
+        if spec.source.debezium is not None:
+            templates += table_templates(pipeline)
+            indices |= table_indices(pipeline, spec.source.debezium)
         indices["events"] = f"{spec.index.events.prefix}-*"
         if spec.sessions.enabled:
             indices["sessions"] = f"{spec.index.sessions.prefix}-*"
@@ -41,7 +46,15 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
     if spec.generator and spec.generator.enabled:
         workloads.insert(0, _generator(pipeline))
     tables = table_names(spec.store) if spec.store.enabled else ()
-    return Plan(pipeline.name, _topics(pipeline), templates, workloads, indices, tables)
+    return Plan(
+        pipeline.name,
+        _topics(pipeline),
+        templates,
+        workloads,
+        indices,
+        tables,
+        connector(pipeline) if captures else None,
+    )
 
 
 def _topics(pipeline: WebEventPipeline) -> list[Topic]:
@@ -55,6 +68,8 @@ def _topics(pipeline: WebEventPipeline) -> list[Topic]:
         return Topic(wanted.name, wanted.partitions, config, spec.kafka.replication_factor)
 
     made = [topic(topics.raw), topic(topics.enriched), topic(topics.failed)]
+    if spec.source.debezium is not None:
+        made += capture_topics(pipeline, {"max.message.bytes": _MAX_MESSAGE_BYTES})
     if spec.sessions.enabled:
         state = {
             "cleanup.policy": "compact",
@@ -120,6 +135,26 @@ def _stage(
     )
 
 
+def _capture(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    debezium = spec.source.debezium
+    assert debezium
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="capture",
+        group=f"{pipeline.name}-capture",
+        topics=tuple(debezium.topic(table) for table in debezium.tables),
+        output_topic=spec.topics.raw.name,
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.stages.capture.commit_interval,
+        chunk_size=spec.stages.capture.chunk_size,
+        kafka=spec.kafka,
+        sessions=spec.sessions,
+        debezium=debezium,
+    )
+    return _stage(pipeline, "capture", spec.stages.capture, settings)
+
+
 def _enrich(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
     settings = StageSettings(
@@ -160,6 +195,7 @@ def _sessionize(pipeline: WebEventPipeline) -> Workload:
 
 def _index(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
+    debezium = spec.source.debezium
     sessions = spec.topics.sessions.name if spec.sessions.enabled else None
     settings = StageSettings(
         pipeline=pipeline.name,
@@ -173,6 +209,8 @@ def _index(pipeline: WebEventPipeline) -> Workload:
         index=spec.index,
         elasticsearch=spec.elasticsearch,
         sessions_topic=sessions,
+        debezium=debezium,
+        table_indices=table_indices(pipeline, debezium) if debezium else {},
     )
     return _stage(pipeline, "index", spec.stages.index, settings)
 

@@ -18,6 +18,19 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Connector:
+    """A connector of Kafka Connect."""
+
+    name: str
+    config: Mapping[str, str]
+    """Without the database's password, which each runtime brings in its own way."""
+    topics: tuple[str, ...]
+    """What it writes."""
+    marker_topic: str
+    """Where logical messages of the database come to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A command that runs in one or more copies."""
 
@@ -48,6 +61,9 @@ class Plan:
     """What is written to Elasticsearch: events, sessions, each with its index pattern."""
     tables: Sequence[str] = ()
     """Tables of PostgreSQL that are written, as schema.table."""
+
+    connector: Connector | None = None
+    """Reads changes of a database."""
 
     def stages(self) -> list[Workload]:
         """The workloads that read topics, each after those that write what it reads."""

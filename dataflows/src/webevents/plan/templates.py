@@ -32,27 +32,27 @@ DATE_FORMAT = f"strict_date_optional_time_nanos||uuuu-MM-dd HH:mm:ss{_FRACTION}[
 PRIORITY = 300
 """Priority of an index template, to which the prefix's length is added; above Elastic's own."""
 
-_KEYWORD: dict[str, Any] = {"type": "keyword", "ignore_above": IGNORE_ABOVE}
-_FLATTENED: dict[str, Any] = {
+KEYWORD: dict[str, Any] = {"type": "keyword", "ignore_above": IGNORE_ABOVE}
+FLATTENED: dict[str, Any] = {
     "type": "flattened",
     "depth_limit": MAX_DEPTH,
     "ignore_above": IGNORE_ABOVE,
 }
 
 _MAPPINGS: dict[Kind, dict[str, Any]] = {
-    Kind.KEYWORD: _KEYWORD,
-    Kind.ID: _KEYWORD,
-    Kind.TEXT: {"type": "text", "fields": {"keyword": _KEYWORD}},
+    Kind.KEYWORD: KEYWORD,
+    Kind.ID: KEYWORD,
+    Kind.TEXT: {"type": "text", "fields": {"keyword": KEYWORD}},
     Kind.DATE: {"type": "date_nanos", "format": DATE_FORMAT},
     # An address that is masked, hashed or malformed is no reason to lose the event: it stays in
     # the document, is listed in _ignored and found by its keyword.
-    Kind.IP: {"type": "ip", "ignore_malformed": True, "fields": {"keyword": _KEYWORD}},
+    Kind.IP: {"type": "ip", "ignore_malformed": True, "fields": {"keyword": KEYWORD}},
     Kind.BOOLEAN: {"type": "boolean"},
     Kind.LONG: {"type": "long", "coerce": False},
     Kind.DOUBLE: {"type": "double", "coerce": False},
     Kind.GEO_POINT: {"type": "geo_point"},
-    Kind.STRINGS: _KEYWORD,
-    Kind.COUNTS: _FLATTENED,
+    Kind.STRINGS: KEYWORD,
+    Kind.COUNTS: FLATTENED,
 }
 
 
@@ -69,7 +69,7 @@ def mappings(fields: Sequence[Field]) -> dict[str, Any]:
 def event_mappings() -> dict[str, Any]:
     """The mapping of an event's document: the table's fields, and ``extra`` for all others."""
     made = mappings(FIELDS)
-    made["properties"][EXTRA] = _FLATTENED
+    made["properties"][EXTRA] = FLATTENED
     return made
 
 
@@ -79,52 +79,62 @@ def component_templates(pipeline: WebEventPipeline) -> list[Template]:
     They come before the index templates that name them.
     """
     spec = pipeline.spec
-    base = _base_name(pipeline)
+    base = base_name(pipeline)
     made = [
-        _component(f"{base}-settings", {"settings": _settings(spec.index)}),
-        _component(f"{base}-events", {"mappings": event_mappings()}),
+        component(f"{base}-settings", {"settings": _settings(spec.index)}),
+        component(f"{base}-events", {"mappings": event_mappings()}),
     ]
     if spec.sessions.enabled:
-        template = {"settings": _SESSION_SETTINGS, "mappings": mappings(SESSION_FIELDS)}
-        made.append(_component(f"{base}-sessions", template))
+        template = {"settings": VERSIONED_SETTINGS, "mappings": mappings(SESSION_FIELDS)}
+        made.append(component(f"{base}-sessions", template))
     return made
 
 
 def index_templates(pipeline: WebEventPipeline) -> list[Template]:
     """The templates that new daily indices take, one for events and one for sessions."""
     spec = pipeline.spec
-    made = [_index(pipeline, "events", spec.index.events.prefix)]
+    made = [_daily(pipeline, "events", spec.index.events.prefix)]
     if spec.sessions.enabled:
-        made.append(_index(pipeline, "sessions", spec.index.sessions.prefix))
+        made.append(_daily(pipeline, "sessions", spec.index.sessions.prefix))
     return made
 
 
-def _base_name(pipeline: WebEventPipeline) -> str:
+def _daily(pipeline: WebEventPipeline, what: str, prefix: str) -> Template:
+    # Where two pipelines' patterns overlap, the longer prefix is the one that is meant.
+    return index_template(pipeline, what, f"{prefix}-*", len(prefix))
+
+
+def base_name(pipeline: WebEventPipeline) -> str:
+    """What the names of the pipeline's templates begin with."""
     return f"webevents-{pipeline.name}"
 
 
 _META = {"managed_by": "webevents"}
 
-_SESSION_SETTINGS = {
+VERSIONED_SETTINGS = {
     "index": {
-        # How long a deleted session's version is remembered, so that an older record that is
+        # How long a deleted document's version is remembered, so that an older record that is
         # delivered late does not bring it back; the default is 60s.
         "gc_deletes": "1h",
     }
 }
 
 
-def _component(name: str, template: Mapping[str, Any]) -> Template:
+def component(name: str, template: Mapping[str, Any]) -> Template:
+    """A component template."""
     return Template("component", name, {"template": template, "_meta": _META})
 
 
-def _index(pipeline: WebEventPipeline, what: str, prefix: str) -> Template:
-    base = _base_name(pipeline)
+def index_template(pipeline: WebEventPipeline, what: str, pattern: str, weight: int) -> Template:
+    """An index template that is composed of the pipeline's settings and the mapping of ``what``.
+
+    :param weight: the greater of two holds where their patterns overlap.
+    """
+    base = base_name(pipeline)
     custom = f"{base}@custom"
     body = {
-        "index_patterns": [f"{prefix}-*"],
-        # Where two pipelines' patterns overlap, the longer prefix is the one that is meant.
-        "priority": PRIORITY + len(prefix),
+        "index_patterns": [pattern],
+        "priority": PRIORITY + weight,
         "composed_of": [f"{base}-settings", f"{base}-{what}", custom],
         "ignore_missing_component_templates": [custom],
         "_meta": {**_META, "pipeline": pipeline.name, "content": what},

@@ -11,6 +11,7 @@ from webevents.spec.generator import GeneratorSpec
 from webevents.spec.kafka import KafkaSpec, TopicsSpec
 from webevents.spec.postgres import PostgresSpec, StoreSpec
 from webevents.spec.s3 import ArchiveSpec, LoaderSpec, S3Spec
+from webevents.spec.source import SourceSpec
 from webevents.spec.stages import EventsSpec, SessionsSpec, StagesSpec
 
 API_VERSION = "webevents.dev/v1alpha1"
@@ -23,6 +24,7 @@ class PipelineSpec(Model):
 
     generator: GeneratorSpec | None = None
     """Simulated visitors that feed the raw topic; none when absent."""
+    source: SourceSpec = SourceSpec()
     kafka: KafkaSpec = KafkaSpec()
     topics: TopicsSpec = TopicsSpec()
     events: EventsSpec = EventsSpec()

@@ -71,6 +71,7 @@ class StageSpec(Model):
 class StagesSpec(Model):
     """How each stage runs."""
 
+    capture: StageSpec = StageSpec()
     enrich: StageSpec = StageSpec()
     sessionize: StageSpec = StageSpec(commit_interval=timedelta(seconds=1))
     index: StageSpec = StageSpec(commit_interval=timedelta(milliseconds=500))

@@ -3,6 +3,7 @@
 from webevents.connectors.elasticsearch import BulkHandle, BulkWriter, connect
 from webevents.events.event import InvalidEvent
 from webevents.events.ledger import Counts
+from webevents.logic.changes.events import ChangeDocuments
 from webevents.logic.documents import Document, EventDocuments, SessionDocuments
 from webevents.stages.chunk import Chunk, Outcome, Processor, StageStatus
 from webevents.stages.failing import failed
@@ -33,7 +34,12 @@ class IndexProcessor(Processor):
         assert settings.index
         self._settings = settings
         self._writer = writer
-        self._events = EventDocuments(settings.index.events.prefix, settings.index.unknown_fields)
+        events = EventDocuments(settings.index.events.prefix, settings.index.unknown_fields)
+        self._events: EventDocuments | ChangeDocuments = events
+        if settings.debezium:
+            self._events = ChangeDocuments(
+                settings.table_indices, settings.debezium.on_delete, events
+            )
         self._sessions = SessionDocuments(settings.index.sessions.prefix)
 
     def process(self, chunk: Chunk) -> Outcome:

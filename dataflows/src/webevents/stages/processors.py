@@ -13,6 +13,10 @@ def make_processor(settings: StageSettings, kafka: dict[str, Any]) -> Processor:
     :param kafka: librdkafka settings to reach the cluster.
     """
     match settings.stage:
+        case "capture":
+            from webevents.stages.capture import CaptureProcessor
+
+            return CaptureProcessor(settings)
         case "enrich":
             from webevents.stages.enrich import make_enrich
 

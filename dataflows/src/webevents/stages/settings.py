@@ -2,15 +2,18 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from webevents.spec.base import Duration, Model
 from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.postgres import PostgresSpec, StoreSpec
 from webevents.spec.s3 import ArchiveSpec, S3Spec
+from webevents.spec.source import DebeziumSpec
 from webevents.spec.stages import EventsSpec, SessionsSpec
 
-StageName = Literal["enrich", "sessionize", "index", "store", "archive"]
+StageName = Literal["capture", "enrich", "sessionize", "index", "store", "archive"]
 
 
 class StageSettings(Model):
@@ -37,5 +40,8 @@ class StageSettings(Model):
     postgres: PostgresSpec | None = None
     archive: ArchiveSpec | None = None
     s3: S3Spec | None = None
+    debezium: DebeziumSpec | None = None
+    table_indices: dict[str, str] = Field(default_factory=dict)
+    """The index of each captured table."""
     sessions_topic: str | None = None
     """The topic among ``topics`` that holds session records."""

@@ -5,6 +5,7 @@ from webevents.connectors.postgres.client import (
     connect,
     count_rows,
     explained,
+    password_of,
 )
 from webevents.connectors.postgres.queries import QUERIES, Query, queries_of
 from webevents.connectors.postgres.schema import ensure_tables
@@ -23,5 +24,6 @@ __all__ = [
     "count_rows",
     "ensure_tables",
     "explained",
+    "password_of",
     "queries_of",
 ]

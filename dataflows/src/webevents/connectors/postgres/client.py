@@ -54,7 +54,7 @@ def connect(spec: PostgresSpec, name: str = "webevents") -> Connection[TupleRow]
         port=spec.port,
         dbname=spec.database,
         user=spec.username,
-        password=_password(spec),
+        password=password_of(spec),
         connect_timeout=round(spec.connect_timeout.total_seconds()),
         application_name=name,
         client_encoding="utf8",
@@ -68,7 +68,11 @@ def connect(spec: PostgresSpec, name: str = "webevents") -> Connection[TupleRow]
     )
 
 
-def _password(spec: PostgresSpec) -> str | None:
+def password_of(spec: PostgresSpec) -> str | None:
+    """The password, read now; None where none is set.
+
+    :raises UserError: when it cannot be read.
+    """
     if spec.password_env is not None:
         value = os.environ.get(spec.password_env)
         if value is None:

@@ -1,0 +1,1 @@
+"""Changes of database rows, as Debezium tells them, as events and as documents."""
