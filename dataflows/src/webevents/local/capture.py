@@ -27,6 +27,7 @@ from webevents.spec.source import DebeziumSpec
 LOOK_EVERY_S = 1.0
 RESTART_EVERY_S = 5.0
 """Between two attempts to bring back what has failed."""
+MARK_EVERY_S = 3.0
 DRAIN_S = 120.0
 """How long reading the rest of the database's log may take at the end of a run."""
 _PASSWORD = "database.password"  # noqa: S105 - the name of a setting
@@ -95,36 +96,46 @@ class LocalCapture:
     ) -> bool:
         """Wait until all changes of the database so far are in Kafka.
 
-        A mark is written into the database's log, and waited for at its other end.
+        Marks are written into the database's log, and one is waited for at its other end. One
+        that is written while the connector still takes its snapshot never comes out: therefore
+        several.
 
         :param tick: called again and again meanwhile; it takes its time.
         :returns: whether they are; True where the connector never began to read.
         """
-        mark, since = "", time.monotonic()
+        marks: list[bytes] = []
+        since, marked = time.monotonic(), -MARK_EVERY_S
         while self._began.is_set():
-            if not mark:
+            if time.monotonic() - marked >= MARK_EVERY_S:
+                marked = time.monotonic()
                 with contextlib.suppress(psycopg.Error, UserError):
-                    mark = self._mark()
+                    marks.append(self._mark())
             tick()
-            if mark and self._has_passed(mark, observer):
+            if self._has_passed(marks, observer):
                 return True
             if time.monotonic() - since > DRAIN_S or give_up():
                 return False
         return True
 
-    def _mark(self) -> str:
+    def _mark(self) -> bytes:
+        """Write a mark into the database's log.
+
+        :returns: how it looks in Kafka.
+        """
         mark = uuid.uuid4().hex
         with connect(self._database, "webevents drain") as connection:
             connection.execute(
                 "SELECT pg_logical_emit_message(true, %s, %s)", (MARKER_PREFIX, mark)
             )
-        return mark
+        return base64.b64encode(mark.encode())
 
-    def _has_passed(self, mark: str, observer: Observer) -> bool:
-        sought = base64.b64encode(mark.encode())
+    def _has_passed(self, marks: list[bytes], observer: Observer) -> bool:
         try:
-            messages = observer.messages(self._connector.marker_topic)
-            return any(sought in (message.value() or b"") for message in messages)
+            return any(
+                mark in (message.value() or b"")
+                for message in observer.messages(self._connector.marker_topic)
+                for mark in marks
+            )
         except KafkaException:
             return False  # the brokers are busy or away; the next look may tell
 
@@ -152,6 +163,7 @@ class LocalCapture:
         if self._server is not None and not self._server.alive:
             if self._url is not None:
                 self._say("capture: Kafka Connect ended; starting it again")
+                self._server.stop()  # lets go of what the dead process held
             began = time.monotonic()
             self._server.start()
             self._url = self._server.url

@@ -83,6 +83,11 @@ def connector(pipeline: WebEventPipeline) -> Connector:
         "value.converter.schemas.enable": "true",
         "decimal.handling.mode": "precise",
     }
+    if debezium.on_delete == "mark":
+        # A delete then tells the whole row, which the mark is put on.
+        config["replica.identity.autoset.values"] = ",".join(
+            f"{_literal(table.name)}:FULL" for table in debezium.tables
+        )
     excluded = [_literal(f"{t.name}.{column}") for t in debezium.tables for column in t.exclude]
     if excluded:
         config["column.exclude.list"] = ",".join(excluded)

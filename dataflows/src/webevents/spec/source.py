@@ -76,8 +76,8 @@ class DebeziumSpec(Model):
     tables: tuple[CapturedTable, ...] = Field(min_length=1, max_length=100)
     """The tables that are captured."""
     on_delete: Literal["remove", "mark"] = "remove"
-    """remove: the document goes with its row; mark: it stays, with __deleted true, which needs
-    REPLICA IDENTITY FULL."""
+    """remove: the document goes with its row; mark: it stays, with __deleted true. For that the
+    connector sets the tables' REPLICA IDENTITY to FULL, which their owner may."""
     topic_prefix: str = Field(
         default="streaming", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$", max_length=100
     )

@@ -179,7 +179,7 @@ def _key_text(identity: Mapping[str, Any]) -> str:
 def _is_whole(row: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
     """Whether a deleted row tells more than its key, as it does with REPLICA IDENTITY FULL."""
     others = [value for name, value in row.items() if name not in identity]
-    return not others or any(value is not None for value in others)
+    return bool(row) and (not others or any(value is not None for value in others))
 
 
 def _invalid(detail: str) -> InvalidEvent:
