@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,13 +21,19 @@ from webevents.plan.ledger import observe
 from webevents.plan.make import make_plan
 
 Name = Annotated[str | None, typer.Argument(help="The pipeline, where several run here.")]
+Named = Annotated[
+    str | None, typer.Option("--pipeline", help="The pipeline's name, where several run here.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(ledger)
-    app.command()(failed)
+    group = typer.Typer(invoke_without_command=True, help=failed.__doc__)
+    group.callback()(failed)
+    group.command()(replay)
+    app.add_typer(group, name="failed")
 
 
 def ledger(
@@ -79,7 +86,8 @@ def _partition_table(groups: object) -> Table:
 
 
 def failed(
-    name: Name = None,
+    context: typer.Context,
+    name: Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
     reason: Annotated[str | None, typer.Option(help="Only failed events with this reason.")] = None,
@@ -88,6 +96,8 @@ def failed(
     as_json: AsJson = False,
 ) -> None:
     """Count the failed events by stage and reason, and list the newest."""
+    if context.invoked_subcommand is not None:
+        return
     pipeline = c.known_pipeline(name, file, c.kafka_spec(kafka))
     observer = Observer(client_config(pipeline.spec.kafka))
     counts: Counter[tuple[str, str]] = Counter()
@@ -117,6 +127,70 @@ def failed(
         payload = record.original()[:120].decode("utf-8", "replace")
         console.print(f"{where}  {record.stage}  {record.reason}: {record.detail}", markup=False)
         console.print(f"    {payload}", style="dim", markup=False, highlight=False)
+
+
+def replay(
+    name: Named = None,
+    file: c.OptionalFile = None,
+    kafka: c.Kafka = None,
+    reason: Annotated[str | None, typer.Option(help="Only failed events with this reason.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only failed events of this stage.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set a field; a value is JSON or text."),
+    ] = None,
+    drops: Annotated[
+        list[str] | None, typer.Option("--drop", metavar="FIELD", help="Take a field away.")
+    ] = None,
+    renames: Annotated[
+        list[str] | None, typer.Option("--rename", metavar="OLD=NEW", help="Rename a field.")
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(help="A Python file with a function repair(event) that returns it mended."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing; tell what would be sent.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also those that were sent before.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send failed events through the pipeline again, once each, as they are or mended."""
+    from webevents.operations.mend import make_repair
+    from webevents.operations.repair import replay_failed
+
+    def wanted(record: FailedEvent) -> bool:
+        return reason in (None, record.reason) and stage in (None, record.stage)
+
+    repair = make_repair(assignments or (), drops or (), renames or (), script)
+    pipeline = c.known_pipeline(name, file, c.kafka_spec(kafka))
+    try:
+        outcome = replay_failed(
+            pipeline,
+            client_config(pipeline.spec.kafka),
+            wanted,
+            repair,
+            dry_run=dry_run,
+            again=again,
+        )
+    except KafkaException as error:
+        raise UserError(f"the brokers do not answer: {error.args[0].str()}") from None
+    if as_json:
+        sys.stdout.write(json.dumps(outcome.report() | {"dryRun": dry_run}) + "\n")
+        return
+    console = Console()
+    console.print(
+        f"{'would send' if dry_run else 'sent'} {outcome.sent:,}; sent before "
+        f"{outcome.sent_before:,}; left out by the repair {outcome.left_out:,}; "
+        f"no longer to be had {outcome.lost:,}",
+        highlight=False,
+    )
+    for place, value in outcome.examples if dry_run else ():
+        console.print(f"{place}  {len(value):,} bytes", markup=False)
+        text = value[:120].decode("utf-8", "replace")
+        console.print(f"    {text}", style="dim", markup=False, highlight=False)
 
 
 def _print_json(counts: Counter[tuple[str, str]], newest: list[FailedEvent]) -> None:

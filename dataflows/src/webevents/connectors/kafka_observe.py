@@ -130,9 +130,10 @@ class Observer:
             consumer.close()
         self._consumers.clear()
 
-    def messages(self, topic: str) -> Iterator[Any]:
+    def messages(self, topic: str, *, since_ms: int | None = None) -> Iterator[Any]:
         """Read a topic from its first message to its present end.
 
+        :param since_ms: leave out what came before, in milliseconds since the epoch.
         :raises KafkaException: when it cannot be read to the end.
         """
         ends = {source: end for source, end in self.offsets([topic]).items() if end > 0}
@@ -149,7 +150,11 @@ class Observer:
             }
         )
         try:
-            consumer.assign([TopicPartition(name, number, 0) for name, number in ends])
+            starts = [TopicPartition(name, number, since_ms or 0) for name, number in ends]
+            if since_ms is not None:
+                # The end where nothing is so new: then the partition is read to its end at once.
+                starts = consumer.offsets_for_times(starts, TIMEOUT_S)
+            consumer.assign(starts)
             last = time.monotonic()
             while ends:
                 batch = consumer.consume(1000, 0.1)

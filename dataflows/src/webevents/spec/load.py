@@ -1,6 +1,7 @@
 """Reading a WebEventPipeline from a file, with errors that name the field and the mend."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from webevents.errors import UserError
 from webevents.spec.pipeline import WebEventPipeline
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+"""User and password of a URL, where they do not belong; an error must not show them."""
 
 
 def load_pipeline(path: str | Path) -> WebEventPipeline:
@@ -61,7 +65,7 @@ def _line(fault: Any) -> str:
     elif fault["type"] == "missing":
         message = "is required"
     elif not isinstance(fault.get("input"), Mapping | Sequence) or isinstance(fault["input"], str):
-        message += f" (it is {fault['input']!r})"
+        message += f" (it is {_CREDENTIALS.sub('//…@', repr(fault['input']))})"
     return f"  {field}: {message}"
 
 

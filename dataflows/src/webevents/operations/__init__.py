@@ -1,0 +1,1 @@
+"""What a person does with a pipeline that runs: follow one event, repair failed events."""
