@@ -7,6 +7,11 @@ import pytest
 from webevents.errors import UserError
 from webevents.operations.mend import make_repair
 
+SCRIPT = """
+def repair(event):
+    return event + b'}' if type(event) is bytes else None
+"""
+
 
 def test_nothing_to_mend_is_no_repair() -> None:
     assert make_repair() is None
