@@ -27,7 +27,7 @@ from webevents.connectors.elasticsearch import BulkWriter, connect, count, refre
 from webevents.events.fields import FIELDS, Kind
 from webevents.logic.documents import EventDocuments
 from webevents.plan.templates import event_mappings
-from webevents.spec.elasticsearch import ElasticsearchSpec
+from webevents.spec.elasticsearch import ElasticsearchSpec, EventIndexSpec
 
 CHUNK = 1000
 IN_FLIGHT = 2
@@ -114,7 +114,7 @@ def measure(url: str, number: int) -> None:
         priority=1000,
         template={
             "settings": {"number_of_replicas": 0, "refresh_interval": "1s"},
-            "mappings": event_mappings(),
+            "mappings": event_mappings(EventIndexSpec()),
         },
     )
     rates: dict[str, list[float]] = {name: [] for name in WAYS}

@@ -20,6 +20,7 @@ from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.jars import ensure_jars
 from webevents.local.java import find_jdk
 from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.opensearch_server import EmbeddedOpenSearch
 from webevents.local.postgres_server import EmbeddedPostgres
 from webevents.local.server import LocalServer
 from webevents.spec.postgres import PostgresSpec
@@ -102,6 +103,15 @@ def elasticsearch(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
     _require(EmbeddedElasticsearch)
     server = EmbeddedElasticsearch(_servers_folder / "elasticsearch" / "home")
     port = _session_port(server, _servers_folder, request.config, "elasticsearch")
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def opensearch(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
+    """The session's OpenSearch: its URL. Indices of a test want names of their own."""
+    _require(EmbeddedOpenSearch)
+    server = EmbeddedOpenSearch(_servers_folder / "opensearch" / "home")
+    port = _session_port(server, _servers_folder, request.config, "opensearch")
     return f"http://127.0.0.1:{port}"
 
 

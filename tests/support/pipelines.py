@@ -60,8 +60,8 @@ class TestPipeline:
         for which, defaults in names.items():
             topics[which] = defaults | topics.get(which, {})
         index = spec.setdefault("index", {})
-        index["events"] = {"prefix": f"{self.name}-events"}
-        index["sessions"] = {"prefix": f"{self.name}-sessions"}
+        for which in ("events", "sessions"):
+            index[which] = index.get(which, {}) | {"prefix": f"{self.name}-{which}"}
         document = {
             "apiVersion": "webevents.dev/v1alpha1",
             "kind": "WebEventPipeline",

@@ -109,15 +109,20 @@ class EmbeddedElasticsearch(EmbeddedServer):
         ]
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)
-        try:
-            connection.request("GET", "/_cluster/health")
-            response = connection.getresponse()
-            return response.status == 200 and json.load(response)["status"] != "red"
-        except (OSError, http.client.HTTPException, ValueError, KeyError):
-            return False
-        finally:
-            connection.close()
+        return is_healthy(self.port)
+
+
+def is_healthy(port: int) -> bool:
+    """Whether a node on the loopback address answers, and its cluster is not red."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", "/_cluster/health")
+        response = connection.getresponse()
+        return response.status == 200 and json.load(response)["status"] != "red"
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return False
+    finally:
+        connection.close()
 
 
 def lay_out_home(jars: Mapping[str, list[Path]], cache: Path) -> Path:

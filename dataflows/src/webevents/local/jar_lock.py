@@ -27,6 +27,11 @@ ROOTS: dict[str, list[str]] = {
     "elasticsearch": ["org.elasticsearch:elasticsearch:9.5.3"],
     # The HTTP module, loaded by Elasticsearch from its modules folder.
     "transport-netty4": ["org.elasticsearch.plugin:transport-netty4:9.5.3"],
+    "opensearch": [
+        "org.opensearch:opensearch:3.8.0",
+        "org.opensearch.plugin:transport-netty4-client:3.8.0",
+        "org.apache.logging.log4j:log4j-core:2.25.4",
+    ],
     "connect": [
         "org.apache.kafka:connect-runtime:4.3.1",
         "org.apache.kafka:connect-json:4.3.1",
@@ -92,6 +97,8 @@ def _resolve(roots: list[str], folder: Path) -> list[Jar]:
         found, transitive = context.resolver.resolve([context.create_dependency(root)])
         for dependency in (*found, *transitive):
             artifact = dependency.artifact
+            if artifact.classifier:
+                continue  # native code of some platform, which each of them does without
             path = Path(artifact.resolve())
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from typing import Any
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.jars import Say
 from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.opensearch_server import EmbeddedOpenSearch
 from webevents.local.servers import Server, start_servers, stop_servers
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
@@ -39,9 +40,13 @@ def needs(spec: PipelineSpec, folder: Path) -> list[Need]:
         kafka = EmbeddedKafka(folder / "kafka")
         made.append(Need(kafka, lambda: {"kafka": KafkaSpec(bootstrap_servers=kafka.bootstrap)}))
     if spec.index.enabled and spec.elasticsearch.urls is None:
-        elastic = EmbeddedElasticsearch(folder / "elasticsearch")
+        engine = spec.elasticsearch.engine
+        elastic = _SEARCH[engine](folder / engine)
         made.append(
-            Need(elastic, lambda: {"elasticsearch": ElasticsearchSpec(urls=(elastic.url,))})
+            Need(
+                elastic,
+                lambda: {"elasticsearch": ElasticsearchSpec(engine=engine, urls=(elastic.url,))},
+            )
         )
     if (spec.store.enabled or spec.loader.enabled) and spec.postgres.host is None:
         from webevents.local.postgres_server import EmbeddedPostgres
@@ -68,6 +73,12 @@ def needs(spec: PipelineSpec, folder: Path) -> list[Need]:
         s3 = EmbeddedS3(folder / "s3", bucket=spec.s3.bucket)
         made.append(Need(s3, lambda: {"s3": s3.spec}))
     return made
+
+
+_SEARCH: dict[str, type[EmbeddedElasticsearch | EmbeddedOpenSearch]] = {
+    "elasticsearch": EmbeddedElasticsearch,
+    "opensearch": EmbeddedOpenSearch,
+}
 
 
 @contextlib.contextmanager

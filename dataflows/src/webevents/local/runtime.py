@@ -73,11 +73,15 @@ def run_pipeline(pipeline: WebEventPipeline, options: RunOptions, console: Conso
     """
     with ExitStack() as stack:
         folder = _folder(stack, options)
-        given = {
+        given: dict[str, Any] = {
             name: connection
             for name in ("kafka", "elasticsearch", "postgres")
             if (connection := getattr(options, name)) is not None
         }
+        if "elasticsearch" in given:
+            # The option says where it is; what it is, the pipeline says.
+            engine = {"engine": pipeline.spec.elasticsearch.engine}
+            given["elasticsearch"] = given["elasticsearch"].model_copy(update=engine)
         say = partial(console.print, highlight=False)
         pipeline = stack.enter_context(servers_for(with_spec(pipeline, given), folder, say))
         return _Run(pipeline, options, folder, console).run()

@@ -6,7 +6,7 @@ fields, line breaks or a time in an unusual form is it put together anew.
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -117,10 +117,17 @@ class EventDocuments:
 
     :param prefix: what the indices' names begin with.
     :param unknown_fields: keep them in ``extra``, or fail the event.
+    :param fields: where only some fields are wanted: name in the document -> field of the event.
     """
 
-    def __init__(self, prefix: str, unknown_fields: Literal["keep", "fail"] = "keep") -> None:
+    def __init__(
+        self,
+        prefix: str,
+        unknown_fields: Literal["keep", "fail"] = "keep",
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         self._index = DailyIndex(prefix)
+        self._fields = fields
         self._fail_unknown = unknown_fields == "fail"
         self._decode_known: Callable[[bytes], Any] = msgspec.json.Decoder(_known_struct()).decode
         self._decode = EventDecoder().decode
@@ -131,6 +138,8 @@ class EventDocuments:
         :param raw: the message's value.
         :raises webevents.events.event.InvalidEvent: when the event cannot be a document.
         """
+        if self._fields is not None:
+            return self._rebuild(raw)
         try:
             event = self._decode_known(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -153,7 +162,7 @@ class EventDocuments:
         """Put the document together from the event's members, or say why that cannot be."""
         event = self._decode(raw)
         members = _members(raw)
-        unknown = sorted(members.keys() - _ROOT)
+        unknown = [] if self._fields else sorted(members.keys() - _ROOT)
         if unknown and self._fail_unknown:
             raise InvalidEvent("unknown_field", f"unknown field {unknown[0][:100]!r}")
         index = self._index.of(event.event_timestamp)
@@ -161,7 +170,10 @@ class EventDocuments:
             us = event_time_us(event)
             index = self._index.at(us)
             members["event_timestamp"] = Raw(_encode(format_time(us)))
-        body = _encode(_gather(members, unknown))
+        if self._fields:
+            body = _encode({n: members[f] for n, f in self._fields.items() if f in members})
+        else:
+            body = _encode(_gather(members, unknown))
         if b"\n" in body:
             body = msgspec.json.format(body, indent=-1)
         return Document(index, document_id(event.event_id), body)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from webevents.connectors.elasticsearch import connect as connect_elasticsearch
-from webevents.connectors.elasticsearch.client import explained
+from webevents.connectors.elasticsearch import explained
 from webevents.connectors.kafka_observe import Observer
 from webevents.events.failed import decode_failed
 from webevents.events.times import format_time, parse_time
@@ -177,11 +177,13 @@ class _Search:
             with explained(client):
                 found = client.search(
                     index=patterns,
-                    query={"ids": {"values": [document_id(self._id)]}},
+                    body={
+                        "query": {"ids": {"values": [document_id(self._id)]}},
+                        "version": True,
+                        "_source": False,
+                    },
                     ignore_unavailable=True,
                     allow_no_indices=True,
-                    version=True,
-                    source=False,
                 )
         finally:
             client.close()

@@ -7,15 +7,15 @@ from webevents.logic.changes.events import CHANGED_AT, DELETED, OP, TABLE
 from webevents.plan.model import Connector, Template
 from webevents.plan.templates import (
     DATE_FORMAT,
-    FLATTENED,
     KEYWORD,
+    TYPES,
     VERSIONED_SETTINGS,
     base_name,
     component,
     index_template,
 )
 from webevents.spec.pipeline import WebEventPipeline
-from webevents.spec.source import CapturedTable, ColumnType, DebeziumSpec
+from webevents.spec.source import CapturedTable, DebeziumSpec
 
 CONNECTOR_CLASS = "io.debezium.connector.postgresql.PostgresConnector"
 MARKER_PREFIX = "webevents"
@@ -134,24 +134,10 @@ def _mappings(table: CapturedTable) -> dict[str, Any]:
             {"fraction": {"match_mapping_type": "double", "mapping": {"type": "double"}}},
         ],
         "properties": {
-            **{name: _TYPES[kind] for name, kind in table.columns.items()},
+            **{name: TYPES[kind] for name, kind in table.columns.items()},
             TABLE: KEYWORD,
             OP: KEYWORD,
-            CHANGED_AT: _DATE,
+            CHANGED_AT: {"type": "date_nanos", "format": DATE_FORMAT},
             DELETED: {"type": "boolean"},
         },
     }
-
-
-_DATE = {"type": "date_nanos", "format": DATE_FORMAT}
-_TYPES: dict[ColumnType, dict[str, Any]] = {
-    "keyword": KEYWORD,
-    "text": {"type": "text", "fields": {"keyword": KEYWORD}},
-    "date": _DATE,
-    "boolean": {"type": "boolean"},
-    "long": {"type": "long"},
-    "double": {"type": "double"},
-    "ip": {"type": "ip", "ignore_malformed": True},
-    "geo_point": {"type": "geo_point"},
-    "flattened": FLATTENED,
-}

@@ -4,7 +4,7 @@ from webevents.connectors.kafka import Topic
 from webevents.logic.rows.tables import table_names
 from webevents.plan.capture import capture_topics, connector, table_indices, table_templates
 from webevents.plan.model import Plan, Template, Workload
-from webevents.plan.templates import component_templates, index_templates
+from webevents.plan.templates import component_templates, for_opensearch, index_templates
 from webevents.sources.settings import GeneratorSettings
 from webevents.spec.kafka import TopicSpec
 from webevents.spec.pipeline import WebEventPipeline
@@ -34,6 +34,8 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
         if spec.source.debezium is not None:
             templates += table_templates(pipeline)
             indices |= table_indices(pipeline, spec.source.debezium)
+        if spec.elasticsearch.engine == "opensearch":
+            templates = [for_opensearch(template) for template in templates]
         indices["events"] = f"{spec.index.events.prefix}-*"
         if spec.sessions.enabled:
             indices["sessions"] = f"{spec.index.sessions.prefix}-*"

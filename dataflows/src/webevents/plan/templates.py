@@ -10,7 +10,7 @@ from webevents.events.event import MAX_DEPTH
 from webevents.events.fields import FIELDS, Field, Kind
 from webevents.events.session import SESSION_FIELDS
 from webevents.plan.model import Template
-from webevents.spec.elasticsearch import IndexSpec
+from webevents.spec.elasticsearch import DocumentType, EventIndexSpec, IndexSpec
 from webevents.spec.pipeline import WebEventPipeline
 
 EXTRA = "extra"
@@ -56,6 +56,21 @@ _MAPPINGS: dict[Kind, dict[str, Any]] = {
 }
 
 
+TYPES: dict[DocumentType, dict[str, Any]] = {
+    "keyword": KEYWORD,
+    "text": {"type": "text", "fields": {"keyword": KEYWORD}},
+    "date": {"type": "date", "format": DATE_FORMAT},
+    "boolean": {"type": "boolean"},
+    "long": {"type": "long"},
+    "double": {"type": "double"},
+    "float": {"type": "float"},
+    "ip": {"type": "ip", "ignore_malformed": True, "fields": {"keyword": KEYWORD}},
+    "geo_point": {"type": "geo_point"},
+    "flattened": FLATTENED,
+}
+"""The mapping of a field whose type a person chose."""
+
+
 def properties(fields: Sequence[Field]) -> dict[str, Any]:
     """The mapping of each field, by name."""
     return {field.name: _MAPPINGS[field.kind] for field in fields}
@@ -66,8 +81,12 @@ def mappings(fields: Sequence[Field]) -> dict[str, Any]:
     return {"dynamic": "strict", "properties": properties(fields)}
 
 
-def event_mappings() -> dict[str, Any]:
-    """The mapping of an event's document: the table's fields, and ``extra`` for all others."""
+def event_mappings(spec: EventIndexSpec) -> dict[str, Any]:
+    """The mapping of an event's document: the fields that were chosen; or the table's, and
+    ``extra`` for all others."""
+    if spec.fields is not None:
+        chosen = {name: TYPES[field.type] for name, field in spec.fields.items()}
+        return {"dynamic": "strict", "properties": chosen}
     made = mappings(FIELDS)
     made["properties"][EXTRA] = FLATTENED
     return made
@@ -82,7 +101,7 @@ def component_templates(pipeline: WebEventPipeline) -> list[Template]:
     base = base_name(pipeline)
     made = [
         component(f"{base}-settings", {"settings": _settings(spec.index)}),
-        component(f"{base}-events", {"mappings": event_mappings()}),
+        component(f"{base}-events", {"mappings": event_mappings(spec.index.events)}),
     ]
     if spec.sessions.enabled:
         template = {"settings": VERSIONED_SETTINGS, "mappings": mappings(SESSION_FIELDS)}
@@ -154,3 +173,23 @@ def _settings(spec: IndexSpec) -> dict[str, Any]:
     if spec.lifecycle_policy is not None:
         settings["lifecycle"] = {"name": spec.lifecycle_policy}
     return {"index": settings}
+
+
+def for_opensearch(template: Template) -> Template:
+    """The template as OpenSearch takes it.
+
+    It calls ``flattened`` ``flat_object``, without limits, and has no component templates that may
+    be absent: there is no ``@custom``.
+    """
+    body = _for_opensearch(template.body)
+    if body.pop("ignore_missing_component_templates", None):
+        body["composed_of"] = [n for n in body["composed_of"] if not n.endswith("@custom")]
+    return Template(template.kind, template.name, body)
+
+
+def _for_opensearch(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.get("type") == "flattened":
+            return {"type": "flat_object"}
+        return {name: _for_opensearch(member) for name, member in value.items()}
+    return value

@@ -54,8 +54,11 @@ class ElasticsearchTls(Model):
 
 
 class ElasticsearchSpec(Model):
-    """The Elasticsearch cluster; secrets come from files or the environment, never from here."""
+    """The Elasticsearch or OpenSearch cluster; secrets come from files or the environment, never
+    from here."""
 
+    engine: Literal["elasticsearch", "opensearch"] = "elasticsearch"
+    """What answers there; OpenSearch is reached by its own client."""
     urls: tuple[NodeUrl, ...] | None = Field(default=None, min_length=1)
     """Nodes as https://host:port; the runtime's own Elasticsearch when absent."""
     username: str | None = Field(default=None, min_length=1)
@@ -78,6 +81,8 @@ class ElasticsearchSpec(Model):
     def _one_way_in(self) -> Self:
         passwords = [self.password_file, self.password_env]
         keys = [self.api_key_file, self.api_key_env]
+        if any(keys) and self.engine == "opensearch":
+            raise ValueError("OpenSearch has no API keys: set username and passwordFile")
         if all(keys):
             raise ValueError("set only one of apiKeyFile and apiKeyEnv")
         if any(keys) and (self.username or any(passwords)):
@@ -98,11 +103,38 @@ class ElasticsearchSpec(Model):
 _PREFIX = r"^[a-z0-9][a-z0-9._-]*$"
 
 
+DocumentType = Literal[
+    "keyword",
+    "text",
+    "date",
+    "boolean",
+    "long",
+    "double",
+    "float",
+    "ip",
+    "geo_point",
+    "flattened",
+]
+"""Types of a document's fields, as Elasticsearch calls them."""
+
+
+class DocumentField(Model):
+    """One field of a document."""
+
+    field: str | None = Field(default=None, min_length=1)
+    """Field of the event that it is taken from; the one of the same name when absent."""
+    type: DocumentType
+    """Its type in the index."""
+
+
 class EventIndexSpec(Model):
     """Daily indices of events."""
 
     prefix: str = Field(default="web-events", pattern=_PREFIX, max_length=200)
     """Indices are named <prefix>-YYYY.MM.dd by the event's time in UTC."""
+    fields: dict[str, DocumentField] | None = Field(default=None, min_length=1)
+    """The documents' fields by name, where not all of the event's are wanted under their own
+    names; what is not named is left out."""
 
 
 class SessionIndexSpec(Model):

@@ -59,6 +59,15 @@ class PipelineSpec(Model):
         return self
 
     @model_validator(mode="after")
+    def _policy_of_the_engine(self) -> Self:
+        if self.index.lifecycle_policy and self.elasticsearch.engine == "opensearch":
+            raise ValueError(
+                "index.lifecyclePolicy is Elasticsearch's: take it out, and let an ISM policy of "
+                "OpenSearch name the indices"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sessions_to_store(self) -> Self:
         if self.store.enabled and self.store.of_sessions and not self.sessions.enabled:
             raise ValueError(

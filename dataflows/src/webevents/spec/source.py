@@ -5,16 +5,13 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from webevents.spec.base import Model
+from webevents.spec.elasticsearch import DocumentType
 from webevents.spec.postgres import PostgresSpec
 
 _TABLE = r"^[^.\s,:]+\.[^.\s,:]+$"
 _INDEX = r"^[a-z0-9][a-z0-9._-]*$"
 RESERVED = ("event_id", "event_timestamp", "event_type", "change")
 """Fields that a change's event has of itself."""
-
-ColumnType = Literal[
-    "keyword", "text", "date", "boolean", "long", "double", "ip", "geo_point", "flattened"
-]
 
 
 class CapturedTable(Model):
@@ -33,7 +30,7 @@ class CapturedTable(Model):
     """Columns that are never read from the database."""
     index: str | None = Field(default=None, pattern=_INDEX, max_length=200)
     """Name of the index; <pipeline>-<table> when absent."""
-    columns: dict[str, ColumnType] = Field(default_factory=dict)
+    columns: dict[str, DocumentType] = Field(default_factory=dict)
     """Types of columns in the index; others get theirs from the first value: text is a keyword,
     a number long or double."""
 

@@ -34,7 +34,12 @@ class IndexProcessor(Processor):
         assert settings.index
         self._settings = settings
         self._writer = writer
-        events = EventDocuments(settings.index.events.prefix, settings.index.unknown_fields)
+        chosen = settings.index.events.fields
+        events = EventDocuments(
+            settings.index.events.prefix,
+            settings.index.unknown_fields,
+            {name: how.field or name for name, how in chosen.items()} if chosen else None,
+        )
         self._events: EventDocuments | ChangeDocuments = events
         if settings.debezium:
             self._events = ChangeDocuments(

@@ -1,11 +1,13 @@
-"""Elasticsearch: the connection, the index templates and the bulk writer."""
+"""Elasticsearch and OpenSearch: the connection, the index templates and the bulk writer."""
 
 from webevents.connectors.elasticsearch.bulk import BulkWriter
 from webevents.connectors.elasticsearch.client import (
+    SearchClient,
     Unreachable,
     connect,
     count,
     documents_by_index,
+    explained,
     refresh,
 )
 from webevents.connectors.elasticsearch.responses import ItemError
@@ -20,10 +22,12 @@ __all__ = [
     "BulkWriter",
     "ItemError",
     "Outage",
+    "SearchClient",
     "Unreachable",
     "connect",
     "count",
     "documents_by_index",
     "ensure_templates",
+    "explained",
     "refresh",
 ]

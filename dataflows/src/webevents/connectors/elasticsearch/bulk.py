@@ -13,10 +13,9 @@ from itertools import chain
 
 import structlog
 from elastic_transport import TransportError
-from elasticsearch import Elasticsearch
 
 from webevents.connectors.elasticsearch.actions import bulk_line
-from webevents.connectors.elasticsearch.client import transport_of
+from webevents.connectors.elasticsearch.client import SearchClient, transport_of
 from webevents.connectors.elasticsearch.responses import (
     REFUSED_REQUESTS,
     RESPONSE_FILTER,
@@ -32,8 +31,11 @@ log = structlog.get_logger()
 
 _TARGET = f"/_bulk?filter_path={RESPONSE_FILTER}"
 _HEADERS = {
-    "accept": "application/vnd.elasticsearch+json; compatible-with=9",
-    "content-type": "application/vnd.elasticsearch+x-ndjson; compatible-with=9",
+    "Elasticsearch": {
+        "accept": "application/vnd.elasticsearch+json; compatible-with=9",
+        "content-type": "application/vnd.elasticsearch+x-ndjson; compatible-with=9",
+    },
+    "OpenSearch": {"accept": "application/json", "content-type": "application/x-ndjson"},
 }
 _COMPRESSION_LEVEL = 1
 _JOIN_S = 0.5
@@ -54,7 +56,7 @@ class BulkWriter:
 
     def __init__(
         self,
-        client: Elasticsearch,
+        client: SearchClient,
         *,
         max_in_flight: int = 2,
         max_bytes: int = 5_000_000,
@@ -65,7 +67,9 @@ class BulkWriter:
         self._transport = transport_of(client)
         self._max_bytes = max_bytes
         self._max_documents = max_documents
-        self._headers = {**_HEADERS, **({"content-encoding": "gzip"} if compression else {})}
+        self._headers = dict(_HEADERS[self._transport.product])
+        if compression:
+            self._headers["content-encoding"] = "gzip"
         self._compression = compression
         self._backoff = backoff or Backoff()
         self._queue: deque[Part] = deque()
@@ -218,4 +222,4 @@ class BulkWriter:
         if now - self._logged >= LOG_EVERY_S:
             self._logged = now
             say = log.error if "status 401" in error or "status 403" in error else log.warning
-            say("Elasticsearch takes no documents, trying again", error=error)
+            say(f"{self._transport.product} takes no documents, trying again", error=error)

@@ -1,4 +1,4 @@
-"""The connection to Elasticsearch, and errors that say what to do."""
+"""The connection to Elasticsearch or OpenSearch, and errors that say what to do."""
 
 import logging
 import ssl
@@ -8,7 +8,9 @@ from typing import Any
 
 import elastic_transport
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
+from opensearchpy import OpenSearch
 
+from webevents.connectors.elasticsearch.opensearch import OpenSearchTransport, opensearch
 from webevents.connectors.elasticsearch.transport import (
     Credentials,
     ReloadingNode,
@@ -22,8 +24,12 @@ class Unreachable(UserError):
     """Elasticsearch does not answer, or not yet; trying again may help."""
 
 
-def connect(spec: ElasticsearchSpec) -> Elasticsearch:
-    """Make a client; nothing is sent yet.
+SearchClient = Elasticsearch | OpenSearch
+"""Their APIs agree in all that is used here."""
+
+
+def connect(spec: ElasticsearchSpec) -> SearchClient:
+    """Make a client of what ``spec.engine`` says; nothing is sent yet.
 
     :param spec: with ``urls`` filled in.
     :raises UserError: when a file or variable with a secret or certificate cannot be read.
@@ -58,6 +64,9 @@ def connect(spec: ElasticsearchSpec) -> Elasticsearch:
     )
     transport = transport_of(client)
     transport.credentials, transport.request_timeout_s = credentials, timeout_s
+    if spec.engine == "opensearch":
+        transport.product = "OpenSearch"
+        return opensearch(transport)
     return client
 
 
@@ -82,62 +91,73 @@ def _check_certificates(tls: ElasticsearchTls | None) -> None:
         ) from None
 
 
-def transport_of(client: Elasticsearch) -> ReloadingTransport:
+def transport_of(client: SearchClient) -> ReloadingTransport:
     """The transport of a client that :func:`connect` made."""
     transport = client.transport
+    if isinstance(transport, OpenSearchTransport):
+        return transport.inner
     assert isinstance(transport, ReloadingTransport)
     return transport
 
 
 @contextmanager
-def explained(client: Elasticsearch) -> Iterator[None]:
+def explained(client: SearchClient) -> Iterator[None]:
     """Turn the client's errors into ones that a person can mend.
 
     :raises Unreachable: when there is no answer, or one that may change by itself.
     :raises UserError: when Elasticsearch refuses the request.
     """
-    nodes = ", ".join(node.base_url for node in client.transport.node_pool.all())
+    transport = transport_of(client)
+    name = transport.product
+    nodes = ", ".join(node.base_url for node in transport.node_pool.all())
     try:
         yield
     except elastic_transport.TlsError:
         raise Unreachable(
-            f"No trusted TLS connection to Elasticsearch at {nodes}: set spec.elasticsearch.tls."
+            f"No trusted TLS connection to {name} at {nodes}: set spec.elasticsearch.tls."
             "caFile to the authority that signed its certificate, and use the name in it"
         ) from None
     except UnsupportedProductError:
-        raise UserError(
-            f"What answers at {nodes} is not Elasticsearch: correct spec.elasticsearch.urls"
-        ) from None
+        raise _other_product(nodes) from None
     except elastic_transport.TransportError:
         raise Unreachable(
-            f"Elasticsearch at {nodes} does not answer: start it, or correct "
-            "spec.elasticsearch.urls"
+            f"{name} at {nodes} does not answer: start it, or correct spec.elasticsearch.urls"
         ) from None
     except ApiError as error:
-        raise _explain(error, nodes) from None
+        # OpenSearch does not know the media type by which Elasticsearch's client asks.
+        if error.meta.status == 406 and name == "Elasticsearch":
+            raise _other_product(nodes) from None
+        raise _explain(error, f"{name} at {nodes}") from None
 
 
-def _explain(error: ApiError, nodes: str) -> UserError:
+def _other_product(nodes: str) -> UserError:
+    return UserError(
+        f"What answers at {nodes} is not Elasticsearch: correct spec.elasticsearch.urls, or set "
+        "spec.elasticsearch.engine to opensearch where it is that"
+    )
+
+
+def _explain(error: ApiError, who: str) -> UserError:
     status = error.meta.status
     if status == 401:
         return UserError(
-            f"Elasticsearch at {nodes} refuses the credentials: correct username and password or "
+            f"{who} refuses the credentials: correct username and password or "
             "the API key of spec.elasticsearch"
         )
     if status == 403:
         return UserError(
-            f"Elasticsearch at {nodes} does not permit this: give the user of spec.elasticsearch "
+            f"{who} does not permit this: give the user of spec.elasticsearch "
             "the privileges named in docs/indices.md"
         )
     if status in (408, 429) or status >= 500:
-        return Unreachable(f"Elasticsearch at {nodes} is not ready (status {status})")
+        return Unreachable(f"{who} is not ready (status {status})")
     reason = str(error)
     if isinstance(error.body, dict) and isinstance(error.body.get("error"), dict):
         reason = str(error.body["error"].get("reason", reason))
-    return UserError(f"Elasticsearch refuses (status {status}): {reason[:1000]}")
+    return UserError(f"{who} refuses (status {status}): {reason[:1000]}")
 
 
-def count(client: Elasticsearch, pattern: str) -> int:
+def count(client: SearchClient, pattern: str) -> int:
     """Number of documents in the indices of a pattern that are searchable by now; 0 without any.
 
     :raises UserError: see :func:`explained`.
@@ -147,7 +167,7 @@ def count(client: Elasticsearch, pattern: str) -> int:
     return int(answer["count"])
 
 
-def refresh(client: Elasticsearch, pattern: str) -> None:
+def refresh(client: SearchClient, pattern: str) -> None:
     """Make what was written to the indices of a pattern searchable at once.
 
     :raises UserError: see :func:`explained`.
@@ -156,7 +176,7 @@ def refresh(client: Elasticsearch, pattern: str) -> None:
         client.indices.refresh(index=pattern, ignore_unavailable=True, allow_no_indices=True)
 
 
-def documents_by_index(client: Elasticsearch, pattern: str) -> dict[str, int]:
+def documents_by_index(client: SearchClient, pattern: str) -> dict[str, int]:
     """Number of documents of each index of a pattern that are searchable by now.
 
     :raises UserError: see :func:`explained`.

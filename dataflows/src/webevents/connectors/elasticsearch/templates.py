@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import structlog
-from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+from elasticsearch import BadRequestError, NotFoundError
 
-from webevents.connectors.elasticsearch.client import explained
+from webevents.connectors.elasticsearch.client import SearchClient, explained
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ class TemplateLike(Protocol):
     def body(self) -> Mapping[str, Any]: ...
 
 
-def ensure_templates(client: Elasticsearch, templates: Sequence[TemplateLike]) -> list[str]:
+def ensure_templates(client: SearchClient, templates: Sequence[TemplateLike]) -> list[str]:
     """Create or update the templates that are absent or different.
 
     Indices that exist already get the fields that a changed template added, because their
@@ -52,7 +52,7 @@ def _parts(template: TemplateLike) -> Iterable[str]:
     return parts
 
 
-def _differs(client: Elasticsearch, template: TemplateLike) -> bool:
+def _differs(client: SearchClient, template: TemplateLike) -> bool:
     try:
         if template.kind == "component":
             found = client.cluster.get_component_template(name=template.name)
@@ -84,7 +84,7 @@ def _as_text(setting: Any) -> Any:
     return str(setting)
 
 
-def _put(client: Elasticsearch, template: TemplateLike) -> None:
+def _put(client: SearchClient, template: TemplateLike) -> None:
     if template.kind == "component":
         client.cluster.put_component_template(name=template.name, body=dict(template.body))
     else:
@@ -93,7 +93,7 @@ def _put(client: Elasticsearch, template: TemplateLike) -> None:
 
 
 def _extend(
-    client: Elasticsearch, template: TemplateLike, templates: Sequence[TemplateLike]
+    client: SearchClient, template: TemplateLike, templates: Sequence[TemplateLike]
 ) -> None:
     """Add the fields of a template to the mappings of the indices that its patterns match."""
     properties: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def _extend(
     try:
         client.indices.put_mapping(
             index=template.body["index_patterns"],
-            properties=properties,
+            body={"properties": properties},
             allow_no_indices=True,
             ignore_unavailable=True,
         )

@@ -111,7 +111,9 @@ class ReloadingTransport(Transport):
 
     credentials: Credentials | None = None
     request_timeout_s: float = 30.0
-    """Both are set by :func:`webevents.connectors.elasticsearch.connect`."""
+    product: str = "Elasticsearch"
+    """What answers, for people. These are set by
+    :func:`webevents.connectors.elasticsearch.connect`."""
 
     def perform_request(
         self, method: str, target: str, *, headers: Any = None, **kwargs: Any
