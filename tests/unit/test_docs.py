@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -66,11 +67,18 @@ def first_column(section: str, head: str) -> list[str]:
 
 def commands() -> Iterator[tuple[str, set[str], set[str]]]:
     """Each command with its options' long names: those that must be told, and the others."""
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+    yield from commands_of(typer.main.get_command(app), "")
+
+
+def commands_of(group: Any, before: str) -> Iterator[tuple[str, set[str], set[str]]]:
+    for name, command in group.commands.items():
         options = [each for each in command.params if each.param_type_name == "option"]
         names = {name for each in options for name in each.opts if name.startswith("--")}
-        yield name, names, {name for each in options for name in each.secondary_opts}
+        full = f"{before}{name}"
+        if options:
+            yield full, names, {name for each in options for name in each.secondary_opts}
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{full} ")
 
 
 ALL_COMMANDS = list(commands())
