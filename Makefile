@@ -13,7 +13,7 @@ help: ## Show the targets
 .PHONY: setup
 setup: $(READY) ## Make the environment in .venv (the other targets do it by themselves)
 
-$(READY): dataflows/requirements/dev.lock dataflows/pyproject.toml scripts/setup
+$(READY): dataflows/requirements/dev.lock dataflows/pyproject.toml operator/pyproject.toml scripts/setup
 	@scripts/setup $(VENV)
 	@touch $@
 
@@ -50,6 +50,10 @@ format: $(READY) ## Format the code
 .PHONY: reference
 reference: $(READY) ## Write docs/reference.md from the models
 	@scripts/make-reference
+
+.PHONY: crd
+crd: $(READY) ## Write the CustomResourceDefinition from the models
+	@scripts/make-crd
 
 .PHONY: lock
 lock: $(READY) ## Pin the dependencies anew

@@ -72,6 +72,7 @@ class ElasticsearchSpec(Model):
     api_key_env: str | None = None
     """Environment variable that holds an API key in its encoded form."""
     tls: ElasticsearchTls | None = None
+    """Certificates for https; the system's authorities when absent."""
     request_timeout: Duration = timedelta(seconds=30)
     """How long one request may take before it is repeated."""
     compression: bool = False
@@ -159,8 +160,11 @@ class IndexSpec(Model):
     """What is written to Elasticsearch."""
 
     enabled: bool = True
+    """Whether events and sessions are written to Elasticsearch."""
     events: EventIndexSpec = EventIndexSpec()
+    """Where events go."""
     sessions: SessionIndexSpec = SessionIndexSpec()
+    """Where sessions go."""
     unknown_fields: Literal["keep", "fail"] = "keep"
     """keep: fields that the event model does not know go into the field extra, where they can be
     searched; fail: such an event goes to failed events."""
@@ -174,6 +178,7 @@ class IndexSpec(Model):
     """Name of an index lifecycle policy (ILM) that exists on the cluster, such as one that deletes
     old indices; a cluster without ILM refuses it."""
     bulk: BulkSpec = BulkSpec()
+    """How documents are sent."""
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

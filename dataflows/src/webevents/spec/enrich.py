@@ -68,7 +68,7 @@ Medium = Literal["internal", "search", "social", "email", "ai", "video", "shoppi
 """What kind of place a referrer is."""
 
 _HOST = re.compile(r"(?!-)[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_FieldName = Annotated[str, Field(min_length=1)]
+_FieldName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ReferrerSpec(Model):
@@ -147,7 +147,7 @@ class EnrichSpec(Model):
     )
     """Values of ``utm_source`` by category, without regard to case; any other value, and none,
     is ``other/unknown``."""
-    drop_fields: tuple[_FieldName, ...] = ()
+    drop_fields: Annotated[tuple[_FieldName, ...], Field(max_length=200)] = ()
     """Fields that are removed after everything was read."""
     overwrite: tuple[str, ...] = ()
     """Fields that are computed although the event carries them; ``*`` for all. A carried value
@@ -156,8 +156,11 @@ class EnrichSpec(Model):
     """Further referring hosts, each with its subdomains; they go before the built-in table.
     Name the hosts of your own site family here with the medium ``internal``."""
     user_agent: UserAgentSpec = UserAgentSpec()
+    """Reading the User-Agent header."""
     geo: GeoSpec = GeoSpec()
+    """Finding the place of an IP address."""
     privacy: PrivacySpec = PrivacySpec()
+    """What is made unrecognisable."""
 
     @field_validator("source_categories")
     @classmethod

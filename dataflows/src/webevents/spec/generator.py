@@ -200,6 +200,7 @@ class TrafficSource(Model):
     channel: str
     """The true channel, by the default channel grouping."""
     weight: Weight
+    """How many visits come from here, beside the other sources."""
     source: str | None = None
     """utm_source."""
     medium: str | None = None
@@ -310,11 +311,14 @@ class JourneysSpec(Model):
     products: int = Field(default=60, ge=1, le=100_000)
     """Number of products."""
     categories: tuple[str, ...] = ("electronics", "fashion", "home", "sports", "books")
+    """Product categories."""
     search_queries: tuple[str, ...] = (
         *("wireless headphones", "running shoes", "desk lamp", "winter jacket", "coffee maker"),
         *("yoga mat", "phone case", "travel backpack", "cookbook", "bluetooth speaker"),
     )
+    """What visitors search for."""
     currency: str = "USD"
+    """Currency of prices and revenue (ISO 4217)."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -336,6 +340,7 @@ class GeneratorSpec(Model):
     """Simulated visitors."""
 
     enabled: bool = True
+    """Whether visitors are simulated."""
     profile: Literal["web-events", "journeys"] = "web-events"
     """web-events: page views with 30 fields; journeys: nine event types of a shop."""
     replicas: int = Field(default=1, ge=0, le=1000)
@@ -357,10 +362,15 @@ class GeneratorSpec(Model):
     """reserved: addresses of the ranges for benchmarks and documentation (RFC 2544, RFC 3849),
     which are nobody's; public: addresses of the visitor's country, so that look-ups find it."""
     time: TimeSpec = TimeSpec()
+    """The clock of the simulation."""
     faults: FaultsSpec = FaultsSpec()
+    """Shares of events with a fault."""
     visits: VisitsSpec = VisitsSpec()
+    """When visitors come and how they linger."""
     site: SiteSpec = SiteSpec()
+    """The pages of the web-events profile."""
     journeys: JourneysSpec = JourneysSpec()
+    """The shop of the journeys profile."""
     traffic: tuple[TrafficSource, ...] = _traffic()
     """Where visits come from."""
     campaigns: Weights = CAMPAIGNS

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from webevents.spec.base import Duration, Model
 
+_RESOURCE = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
 
 class KafkaTls(Model):
     """TLS to the brokers; files are PEM."""
@@ -32,9 +34,13 @@ class KafkaSasl(Model):
     """SASL log-in; the password is read from a file or an environment variable, never written."""
 
     mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    """How the password is proved; PLAIN sends it, and needs TLS."""
     username: str
+    """User that logs in."""
     password_file: str | None = None
+    """File that holds the password, or secret:NAME/KEY."""
     password_env: str | None = None
+    """Environment variable that holds the password; not on Kubernetes."""
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
@@ -43,15 +49,42 @@ class KafkaSasl(Model):
         return self
 
 
+class StrimziSpec(Model):
+    """A Kafka cluster that Strimzi manages on the same Kubernetes cluster. Topics and the
+    pipeline's user are then Strimzi's resources; address, certificates and log-in follow from it.
+    Other runtimes than Kubernetes do not look at it."""
+
+    cluster: str = Field(pattern=_RESOURCE, max_length=253)
+    """Name of the Kafka resource."""
+    namespace: str | None = Field(default=None, pattern=_RESOURCE, max_length=63)
+    """Its namespace; the pipeline's own when absent. From another one Strimzi's secrets must be
+    copied into the pipeline's."""
+    listener: str | None = Field(default=None, pattern=_RESOURCE, max_length=11)
+    """Name of the listener to use; when absent an internal one, the safest first."""
+
+
 class KafkaSpec(Model):
     """The Kafka cluster that holds the pipeline's topics."""
 
     bootstrap_servers: str | None = None
     """Brokers as host:port, comma-separated; the runtime's own Kafka when absent."""
+    strimzi: StrimziSpec | None = None
+    """A Kafka cluster of the Strimzi operator, instead of bootstrapServers, tls and sasl."""
     tls: KafkaTls | None = None
+    """TLS to the brokers; none when absent."""
     sasl: KafkaSasl | None = None
+    """Log-in by SASL; none when absent."""
     replication_factor: int = Field(default=1, ge=1, le=9)
     """Copies of each partition; at least 3 in production."""
+
+    @model_validator(mode="after")
+    def _one_cluster(self) -> Self:
+        if self.strimzi and (self.bootstrap_servers or self.tls or self.sasl):
+            raise ValueError(
+                "strimzi goes without bootstrapServers, tls and sasl: they follow from the Kafka "
+                "resource; remove them, or strimzi"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tls_with_sasl(self) -> Self:
@@ -67,22 +100,53 @@ class TopicSpec(Model):
     """One topic."""
 
     name: str = Field(pattern=_NAME, min_length=1, max_length=249)
+    """The topic's name on the cluster; it stays as it is."""
     partitions: int = Field(default=4, ge=1, le=1000)
     """Number of partitions; may grow, never shrink."""
     retention: Duration | None = None
     """How long messages are kept; the broker's own setting when absent."""
 
 
+class RawTopicSpec(TopicSpec):
+    """The topic of events as they came."""
+
+    name: str = Field(default="raw-web-events", pattern=_NAME, min_length=1, max_length=249)
+    """The topic\'s name on the cluster; it stays as it is."""
+
+
+class EnrichedTopicSpec(TopicSpec):
+    """The topic of enriched events."""
+
+    name: str = Field(default="enriched-web-events", pattern=_NAME, min_length=1, max_length=249)
+    """The topic\'s name on the cluster; it stays as it is."""
+
+
+class SessionsTopicSpec(TopicSpec):
+    """The topic of session records."""
+
+    name: str = Field(default="web-sessions", pattern=_NAME, min_length=1, max_length=249)
+    """The topic\'s name on the cluster; it stays as it is."""
+
+
+class FailedTopicSpec(TopicSpec):
+    """The topic of failed events."""
+
+    name: str = Field(default="failed-web-events", pattern=_NAME, min_length=1, max_length=249)
+    """The topic\'s name on the cluster; it stays as it is."""
+    partitions: int = Field(default=1, ge=1, le=1000)
+    """Number of partitions; may grow, never shrink."""
+
+
 class TopicsSpec(Model):
     """The pipeline's topics; names default to the usual ones."""
 
-    raw: TopicSpec = TopicSpec(name="raw-web-events")
+    raw: RawTopicSpec = RawTopicSpec()
     """Events as they came."""
-    enriched: TopicSpec = TopicSpec(name="enriched-web-events")
+    enriched: EnrichedTopicSpec = EnrichedTopicSpec()
     """Events with what the enrich stage added."""
-    sessions: TopicSpec = TopicSpec(name="web-sessions")
+    sessions: SessionsTopicSpec = SessionsTopicSpec()
     """Session records; its companion <name>-state holds the open sessions."""
-    failed: TopicSpec = TopicSpec(name="failed-web-events", partitions=1)
+    failed: FailedTopicSpec = FailedTopicSpec()
     """What a stage could not process, with the reason."""
 
     @model_validator(mode="after")

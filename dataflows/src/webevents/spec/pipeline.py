@@ -9,6 +9,7 @@ from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
 from webevents.spec.generator import GeneratorSpec
 from webevents.spec.kafka import KafkaSpec, TopicsSpec
+from webevents.spec.kubernetes import DeletionPolicySpec, PodsSpec
 from webevents.spec.postgres import PostgresSpec, StoreSpec
 from webevents.spec.s3 import ArchiveSpec, LoaderSpec, S3Spec
 from webevents.spec.source import SourceSpec
@@ -26,18 +27,37 @@ class PipelineSpec(Model):
     """Simulated visitors that feed the raw topic; none when absent."""
     source: SourceSpec = SourceSpec()
     kafka: KafkaSpec = KafkaSpec()
+    """The Kafka cluster that holds the topics."""
     topics: TopicsSpec = TopicsSpec()
+    """The pipeline's topics."""
     events: EventsSpec = EventsSpec()
+    """What counts as a valid event."""
     enrich: EnrichSpec = EnrichSpec()
+    """What is added to events, removed and made unrecognisable."""
     sessions: SessionsSpec = SessionsSpec()
+    """How events become sessions."""
     elasticsearch: ElasticsearchSpec = ElasticsearchSpec()
+    """The Elasticsearch cluster and how to log in."""
     index: IndexSpec = IndexSpec()
+    """What is written to Elasticsearch."""
     postgres: PostgresSpec = PostgresSpec()
+    """The PostgreSQL database and how to log in."""
     store: StoreSpec = StoreSpec()
+    """What is written to PostgreSQL."""
     s3: S3Spec = S3Spec()
+    """The object store and how to log in."""
     archive: ArchiveSpec = ArchiveSpec()
+    """Raw events as objects in the object store."""
     loader: LoaderSpec = LoaderSpec()
+    """Archived events in PostgreSQL."""
     stages: StagesSpec = StagesSpec()
+    """Workers and pace of each stage."""
+    pods: PodsSpec = PodsSpec()
+    """How workloads run as pods; only Kubernetes looks at it."""
+    paused: bool = False
+    """Whether the operator leaves everything as it is; only Kubernetes looks at it."""
+    deletion_policy: DeletionPolicySpec = DeletionPolicySpec()
+    """What becomes of the data when the resource is deleted; only Kubernetes looks at it."""
 
     @model_validator(mode="after")
     def _one_visitor_one_partition(self) -> Self:
@@ -89,16 +109,22 @@ class Metadata(Model):
     model_config = ConfigDict(extra="ignore")
 
     name: str = Field(pattern=_NAME, max_length=52)
+    """The pipeline's name; part of consumer groups and session identifiers."""
     namespace: str | None = None
+    """The resource's namespace on Kubernetes."""
 
 
 class WebEventPipeline(Model):
     """A pipeline: sources, topics, stages and destinations."""
 
     api_version: Literal["webevents.dev/v1alpha1"]
+    """Version of the resource's format."""
     kind: Literal["WebEventPipeline"]
+    """Kind of the resource."""
     metadata: Metadata
+    """The resource's name."""
     spec: PipelineSpec = PipelineSpec()
+    """What the pipeline does."""
 
     @property
     def name(self) -> str:

@@ -40,13 +40,17 @@ class PostgresSpec(Model):
     """Host name or address; several after commas are tried for the one that can be written to,
     as after a failover. The runtime's own PostgreSQL when absent."""
     port: int = Field(default=5432, ge=1, le=65535)
+    """TCP port, the same on every host."""
     database: str = Field(default="webevents", min_length=1, max_length=63)
+    """Name of the database; it must exist."""
     username: str = Field(default="webevents", min_length=1, max_length=63)
+    """User that logs in."""
     password_file: str | None = None
     """File that holds the password; read again at every new connection."""
     password_env: str | None = None
     """Environment variable that holds the password."""
     tls: PostgresTls | None = None
+    """TLS to the server; none when absent."""
     connect_timeout: Duration = timedelta(seconds=10)
     """How long opening a connection may take."""
     statement_timeout: Duration = timedelta(seconds=60)
@@ -90,6 +94,7 @@ class StoreSpec(Model):
     """What is written to PostgreSQL."""
 
     enabled: bool = False
+    """Whether tables are written in PostgreSQL."""
     schema_name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)] = "public"
     """Schema of the tables and views; made when it is not there."""
     tables: tuple[StoreTable, ...] = ("sessionMetrics",)
@@ -98,6 +103,7 @@ class StoreSpec(Model):
     views: bool = True
     """Whether a view is made of each query that `webevents query` lists for these tables."""
     batch: StoreBatchSpec = StoreBatchSpec()
+    """How rows are sent."""
 
     @field_validator("tables")
     @classmethod

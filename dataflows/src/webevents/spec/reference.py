@@ -54,9 +54,18 @@ def reference() -> str:
     """The page, in Markdown."""
     tables = _Tables(schema())
     top = tables.properties(tables.whole)
-    sections = [_section("The resource", "", _of(tables, top, ("apiVersion", "kind", "metadata")))]
+    rows = _of(tables, top, ("apiVersion", "kind", "metadata"))
     pipeline, _ = tables.resolve(top["spec"])
-    for name, node in tables.properties(pipeline).items():
+    parts = tables.properties(pipeline)
+    scalars = [
+        name for name, node in parts.items() if not tables.properties(tables.resolve(node)[0])
+    ]
+    for row in _of(tables, parts, tuple(scalars), required=()):
+        rows.append(row._replace(path=f"spec.{row.path}"))
+    sections = [_section("The resource", "", rows)]
+    for name, node in parts.items():
+        if name in scalars:
+            continue
         resolved, optional = tables.resolve(node)
         doc = _text(node.get("description") or resolved.get("description", ""))
         default = {} if optional else node.get("default", {})
@@ -65,8 +74,14 @@ def reference() -> str:
     return "\n".join([_HEAD, *sections])
 
 
-def _of(tables: "_Tables", properties: dict[str, Any], names: tuple[str, ...]) -> list[Row]:
-    chosen = {"properties": {name: properties[name] for name in names}, "required": names}
+def _of(
+    tables: "_Tables",
+    properties: dict[str, Any],
+    names: tuple[str, ...],
+    required: tuple[str, ...] | None = None,
+) -> list[Row]:
+    needed = names if required is None else required
+    chosen = {"properties": {name: properties[name] for name in names}, "required": needed}
     return list(tables.rows("", chosen, {}))
 
 

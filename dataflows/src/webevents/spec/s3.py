@@ -67,6 +67,7 @@ class S3Spec(Model):
     secret_key_env: str | None = None
     """Environment variable that holds the secret key."""
     tls: S3Tls | None = None
+    """Certificates for https; the usual public authorities when absent."""
     path_style: bool = True
     """Whether the bucket stands in the path (https://host/bucket), which most stores want, or in
     the host name (https://bucket.host), which AWS prefers."""
@@ -93,6 +94,7 @@ class ArchiveSpec(StageSpec):
     """The archive stage: every message of the raw topic, byte for byte, in objects."""
 
     enabled: bool = False
+    """Whether raw events are archived as objects."""
     commit_interval: Duration = timedelta(seconds=1)
     """How often it is decided which objects are full, and offsets are committed."""
     format: Literal["ndjson", "parquet"] = "ndjson"
@@ -124,6 +126,7 @@ class LoaderSpec(Model):
     """The batch loader: archived events into PostgreSQL, scrolls aggregated by URL."""
 
     enabled: bool = False
+    """Whether archived objects are loaded into PostgreSQL."""
     every: Duration = timedelta(seconds=15)
     """How often the loader looks for new objects."""
     delete_objects: bool = False

@@ -1,7 +1,7 @@
 """spec.events and spec.sessions, and what every stage's settings have in common."""
 
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +24,10 @@ class SessionsSpec(Model):
     """How events become sessions; event time only."""
 
     enabled: bool = True
-    key: tuple[str, ...] = ("user_domain_id",)
+    """Whether sessions are made."""
+    key: Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=16)] = (
+        "user_domain_id",
+    )
     """Fields whose values together name the visitor; also the key of the messages, so that one
     visitor's events stay in order in one partition."""
     gap: Duration = timedelta(minutes=30)
@@ -68,11 +71,29 @@ class StageSpec(Model):
     """Messages that are processed at a time."""
 
 
+class SessionizeStageSpec(StageSpec):
+    """How the sessionize stage runs."""
+
+    commit_interval: Duration = timedelta(seconds=1)
+    """How often results and offsets are committed; the delay that a stage adds at most."""
+
+
+class SinkStageSpec(StageSpec):
+    """How a stage that writes to a database runs."""
+
+    commit_interval: Duration = timedelta(milliseconds=500)
+    """How often results and offsets are committed; the delay that a stage adds at most."""
+
+
 class StagesSpec(Model):
     """How each stage runs."""
 
     capture: StageSpec = StageSpec()
     enrich: StageSpec = StageSpec()
-    sessionize: StageSpec = StageSpec(commit_interval=timedelta(seconds=1))
-    index: StageSpec = StageSpec(commit_interval=timedelta(milliseconds=500))
-    store: StageSpec = StageSpec(commit_interval=timedelta(milliseconds=500))
+    """The stage that checks and enriches events."""
+    sessionize: SessionizeStageSpec = SessionizeStageSpec()
+    """The stage that makes sessions of events."""
+    index: SinkStageSpec = SinkStageSpec()
+    """The stage that writes to Elasticsearch."""
+    store: SinkStageSpec = SinkStageSpec()
+    """The stage that writes to PostgreSQL."""

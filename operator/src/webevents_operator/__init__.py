@@ -1,0 +1,1 @@
+"""The operator: WebEventPipeline resources brought about on Kubernetes."""
