@@ -1,6 +1,7 @@
 """Reading a WebEventPipeline from a file, with errors that name the field and the mend."""
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from webevents.errors import UserError
 from webevents.spec.pipeline import WebEventPipeline
+from webevents.spec.secrets import with_secrets_in
+
+
+SECRETS_VARIABLE = "WEBEVENTS_SECRETS"
+"""Environment variable with the folder of the secrets that a pipeline refers to on this machine."""
 
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 """User and password of a URL, where they do not belong; an error must not show them."""
@@ -18,6 +24,9 @@ _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 def load_pipeline(path: str | Path) -> WebEventPipeline:
     """Read the pipeline of a YAML or JSON file.
+
+    References to secrets (``secret:NAME/KEY``) become files of a folder: the one that
+    ``WEBEVENTS_SECRETS`` names, or ``secrets`` beside the file.
 
     :raises UserError: when the file cannot be read, is no YAML, or is no valid pipeline; the
         message has a line for each fault.
@@ -34,7 +43,8 @@ def load_pipeline(path: str | Path) -> WebEventPipeline:
         raise UserError(f"{path} is not YAML: {error}") from None
     if len(documents) != 1:
         raise UserError(f"{path} holds {len(documents)} documents; one WebEventPipeline is needed")
-    return parse_pipeline(documents[0], str(path))
+    folder = Path(os.environ.get(SECRETS_VARIABLE) or Path(path).parent / "secrets")
+    return with_secrets_in(parse_pipeline(documents[0], str(path)), folder)
 
 
 def parse_pipeline(document: Any, where: str) -> WebEventPipeline:

@@ -1,0 +1,55 @@
+"""Index templates in Elasticsearch, and the removal of indices."""
+
+from webevents.connectors.elasticsearch import connect, ensure_templates
+from webevents.connectors.elasticsearch.client import explained
+from webevents.errors import UserError
+from webevents.plan.model import Plan
+from webevents.spec.elasticsearch import ElasticsearchSpec
+from webevents_operator.outcome import NOT_NEEDED, Outcome
+from webevents_operator.status import Reason
+
+
+def bring_templates(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:
+    """Bring the plan's templates about.
+
+    :param elasticsearch: with secrets in files that are there.
+    """
+    if not plan.templates:
+        return NOT_NEEDED
+    try:
+        client = connect(elasticsearch)
+        try:
+            written = ensure_templates(client, plan.templates)
+        finally:
+            client.close()
+    except UserError as error:
+        return Outcome(False, Reason.ELASTICSEARCH_UNAVAILABLE, str(error))
+    message = f"All {len(plan.templates)} templates are there."
+    done = tuple(f"wrote template {name}" for name in written)
+    return Outcome(True, Reason.AS_WANTED, message, done)
+
+
+def delete_indices(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:
+    """Remove the pipeline's indices with their data, and its templates."""
+    try:
+        client = connect(elasticsearch)
+        try:
+            with explained(client):
+                for pattern in plan.indices.values():
+                    # By name: clusters mostly refuse to delete by a pattern.
+                    found = client.indices.get(
+                        index=pattern, allow_no_indices=True, features="aliases"
+                    )
+                    for index in found:
+                        client.indices.delete(index=index, ignore_unavailable=True)
+                gone = client.options(ignore_status=404)
+                for template in reversed(plan.templates):
+                    if template.kind == "index":
+                        gone.indices.delete_index_template(name=template.name)
+                    else:
+                        gone.cluster.delete_component_template(name=template.name)
+        finally:
+            client.close()
+    except UserError as error:
+        return Outcome(False, Reason.ELASTICSEARCH_UNAVAILABLE, str(error))
+    return Outcome(True, Reason.AS_WANTED, "Removed the indices and templates.")

@@ -1,0 +1,69 @@
+"""The kinds of objects that the operator makes or looks at."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lightkube.generic_resource import create_namespaced_resource
+
+from webevents.spec.pipeline import KIND
+from webevents_operator.names import GROUP
+
+Object = dict[str, Any]
+"""An object of the API server as JSON."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of objects."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    optional: bool = False
+    """Whether its API may be absent."""
+
+    @property
+    def api_version(self) -> str:
+        """What objects of this kind have as ``apiVersion``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @cached_property
+    def resource(self) -> Any:
+        """The client library's class of the kind."""
+        return create_namespaced_resource(self.group, self.version, self.kind, self.plural)
+
+    def of(self, name: str, namespace: str, **members: Any) -> Object:
+        """An object of this kind."""
+        metadata = {"name": name, "namespace": namespace} | members.pop("metadata", {})
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": metadata,
+            **members,
+        }
+
+
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+SERVICE = Kind("", "v1", "Service", "services")
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
+JOB = Kind("batch", "v1", "Job", "jobs")
+DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+POD_MONITOR = Kind("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors", optional=True)
+KAFKA_TOPIC = Kind("kafka.strimzi.io", "v1", "KafkaTopic", "kafkatopics", optional=True)
+KAFKA_USER = Kind("kafka.strimzi.io", "v1", "KafkaUser", "kafkausers", optional=True)
+
+SECRET = Kind("", "v1", "Secret", "secrets")
+POD = Kind("", "v1", "Pod", "pods")
+EVENT = Kind("", "v1", "Event", "events")
+KAFKA = Kind("kafka.strimzi.io", "v1", "Kafka", "kafkas", optional=True)
+PIPELINE = Kind(GROUP, "v1alpha1", KIND, "webeventpipelines")
+
+CHILDREN = (
+    *(KAFKA_TOPIC, KAFKA_USER, CONFIG_MAP, SERVICE, STATEFUL_SET, JOB),
+    *(DISRUPTION_BUDGET, POD_MONITOR),
+)
+"""What the operator makes, in the order in which it is made."""
+
+BY_NAME = {kind.kind: kind for kind in (*CHILDREN, SECRET, POD, EVENT, KAFKA, PIPELINE)}

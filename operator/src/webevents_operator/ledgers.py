@@ -1,0 +1,102 @@
+"""Lag, rates and the ledger's verdict, read from Kafka beside the reconciling."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import structlog
+from confluent_kafka import KafkaException
+
+from webevents.connectors.kafka import client_config
+from webevents.connectors.kafka_observe import Observer
+from webevents.errors import UserError
+from webevents.plan.ledger import PipelineLedger, observe
+from webevents.plan.model import Plan
+from webevents.spec.kafka import KafkaSpec
+from webevents_operator.conditions import LedgerLook
+from webevents_operator.names import Key
+
+log = structlog.get_logger()
+
+_THREADS = 4
+
+
+@dataclass(slots=True)
+class _Memory:
+    asked_at: float
+    looked_at: float = 0.0
+    received: dict[str, int] = field(default_factory=dict)
+    look: LedgerLook | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Ledgers:
+    """The newest look at each pipeline's ledger.
+
+    :param interval_s: how long a look holds.
+    :param changed: told the pipeline when a new look is there.
+    """
+
+    def __init__(self, interval_s: float, changed: Callable[[Key], None]) -> None:
+        self._interval_s = interval_s
+        self._changed = changed
+        self._memory: dict[Key, _Memory] = {}
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
+
+    def look(self, key: Key) -> LedgerLook | None:
+        """What was seen last."""
+        memory = self._memory.get(key)
+        return memory.look if memory else None
+
+    def ask(self, key: Key, kafka: KafkaSpec, plan: Plan) -> None:
+        """Look again where it is time, without waiting for it.
+
+        :param kafka: with secrets in files that are there.
+        """
+        now = time.monotonic()
+        memory = self._memory.setdefault(key, _Memory(now - self._interval_s))
+        if memory.task is not None or now - memory.asked_at < self._interval_s:
+            return
+        memory.asked_at = now
+        memory.task = asyncio.create_task(self._look(key, memory, kafka, plan))
+
+    def forget(self, key: Key) -> None:
+        """A pipeline is gone."""
+        self._memory.pop(key, None)
+
+    def close(self) -> None:
+        """Take no more looks."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _look(self, key: Key, memory: _Memory, kafka: KafkaSpec, plan: Plan) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            ledger = await loop.run_in_executor(self._pool, _read, kafka, plan)
+        except (KafkaException, UserError) as error:
+            # The condition of the topics tells that Kafka is away; the last look goes on to hold.
+            log.debug("ledger not read", pipeline=str(key), error=str(error))
+            return
+        finally:
+            memory.task = None
+        now = time.monotonic()
+        received = {name: view.counts().received for name, view in ledger.groups.items()}
+        rates = {}
+        if memory.looked_at:
+            span = now - memory.looked_at
+            rates = {
+                name: max(count - memory.received.get(name, count), 0) / span
+                for name, count in received.items()
+            }
+        memory.looked_at, memory.received = now, received
+        memory.look = LedgerLook(ledger, rates)
+        self._changed(key)
+
+
+def _read(kafka: KafkaSpec, plan: Plan) -> PipelineLedger:
+    observer = Observer(client_config(kafka))
+    try:
+        return observe(plan, observer)
+    finally:
+        observer.close()

@@ -1,0 +1,60 @@
+"""All objects that a pipeline wants on Kubernetes."""
+
+from webevents_operator import names
+from webevents_operator.kinds import POD_MONITOR, SERVICE, Object
+from webevents_operator.objects.frame import Frame
+from webevents_operator.objects.pods import METRICS_PORT
+from webevents_operator.objects.strimzi import strimzi_objects
+from webevents_operator.objects.workloads import workload_objects
+
+
+def desired_objects(frame: Frame) -> list[Object]:
+    """The objects in the order in which they are made.
+
+    ``spec.source.debezium`` will add its KafkaConnector here, from a module of its own.
+    """
+    made = strimzi_objects(frame) if frame.pipeline.spec.kafka.strimzi else []
+    made.append(_service(frame))
+    for workload in frame.plan.workloads:
+        made += workload_objects(frame, workload)
+    if frame.config.pod_monitors and POD_MONITOR.kind in frame.apis:
+        made.append(_pod_monitor(frame))
+    return made
+
+
+def _pods(frame: Frame) -> dict[str, str]:
+    return {names.MANAGED_BY: names.FIELD_MANAGER, names.PIPELINE: frame.key.name}
+
+
+def _service(frame: Frame) -> Object:
+    """Gives each pod a name; headless, because nothing is balanced over them."""
+    return SERVICE.of(
+        frame.key.name,
+        frame.key.namespace,
+        metadata=frame.metadata(),
+        spec={
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": _pods(frame),
+            "ports": [
+                {
+                    "name": "metrics",
+                    "port": METRICS_PORT,
+                    "targetPort": "metrics",
+                    "protocol": "TCP",
+                }
+            ],
+        },
+    )
+
+
+def _pod_monitor(frame: Frame) -> Object:
+    return POD_MONITOR.of(
+        frame.key.name,
+        frame.key.namespace,
+        metadata=frame.metadata(),
+        spec={
+            "selector": {"matchLabels": _pods(frame)},
+            "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics"}],
+        },
+    )

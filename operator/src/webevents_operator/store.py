@@ -1,0 +1,117 @@
+"""What the operator knows of the cluster: pipelines and their objects, kept up by watches.
+
+Objects are kept as JSON text without what nobody looks at: a thousand pipelines have ten thousand
+of them, and as Python's dictionaries they would take ten times the memory.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from webevents_operator import names
+from webevents_operator.diff import Ref, ref_of
+from webevents_operator.kinds import BY_NAME, Kind, Object
+from webevents_operator.names import Key
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: str
+    text: bytes
+
+
+def _keep(found: Mapping[str, Any]) -> _Kept:
+    metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
+    version = str(metadata.get("resourceVersion", ""))
+    return _Kept(version, msgspec.json.encode({**found, "metadata": metadata}))
+
+
+class Store:
+    """Pipelines by key, and each one's objects by what they are."""
+
+    def __init__(self) -> None:
+        self._pipelines: dict[Key, _Kept] = {}
+        self._children: dict[Key, dict[Ref, _Kept]] = {}
+
+    def put_pipeline(self, found: Mapping[str, Any]) -> Key:
+        """Take note of a pipeline."""
+        key = Key(found["metadata"]["namespace"], found["metadata"]["name"])
+        self._pipelines[key] = _keep(found)
+        return key
+
+    def remove_pipeline(self, key: Key) -> None:
+        """A pipeline is gone."""
+        self._pipelines.pop(key, None)
+
+    def pipeline(self, key: Key) -> Object | None:
+        """The resource of a pipeline."""
+        kept = self._pipelines.get(key)
+        return msgspec.json.decode(kept.text) if kept else None
+
+    def pipelines(self) -> list[Key]:
+        """All pipelines."""
+        return list(self._pipelines)
+
+    def put_child(self, found: Mapping[str, Any]) -> Key | None:
+        """Take note of an object; returns its pipeline, unless nothing about it has changed."""
+        key, ref = owner_key(found), ref_of(found)
+        if key is None:
+            return None
+        kept = _keep(found)
+        children = self._children.setdefault(key, {})
+        if ref in children and children[ref].version == kept.version:
+            return None
+        children[ref] = kept
+        return key
+
+    def remove_child(self, found: Mapping[str, Any]) -> Key | None:
+        """An object is gone; returns its pipeline."""
+        key = owner_key(found)
+        if key is not None:
+            self._drop(key, ref_of(found))
+        return key
+
+    def replace(self, kind: Kind, namespace: str | None, found: Iterable[Object]) -> Iterator[Key]:
+        """Take note of all objects of a kind, of one namespace or all; yields whose changed."""
+        present = set()
+        for each in found:
+            present.add((owner_key(each), ref_of(each)))
+            if key := self.put_child(each):
+                yield key
+        for key, children in list(self._children.items()):
+            for ref in list(children):
+                of_these = ref.kind == kind.kind and namespace in (None, ref.namespace)
+                if of_these and (key, ref) not in present:
+                    self._drop(key, ref)
+                    yield key
+
+    def children(self, key: Key) -> dict[Ref, Object]:
+        """The objects of a pipeline."""
+        kept = self._children.get(key, {})
+        return {ref: msgspec.json.decode(each.text) for ref, each in kept.items()}
+
+    def versions(self, key: Key) -> tuple[str, ...]:
+        """Changes whenever the pipeline or one of its objects does."""
+        own = self._pipelines.get(key)
+        children = self._children.get(key, {})
+        return (
+            own.version if own else "",
+            *sorted(f"{r}@{c.version}" for r, c in children.items()),
+        )
+
+    def _drop(self, key: Key, ref: Ref) -> None:
+        children = self._children.get(key, {})
+        children.pop(ref, None)
+        if not children:
+            self._children.pop(key, None)
+
+
+def owner_key(found: Mapping[str, Any]) -> Key | None:
+    """The pipeline that an object's labels name."""
+    labels = found["metadata"].get("labels") or {}
+    if labels.get(names.MANAGED_BY) != names.FIELD_MANAGER or found["kind"] not in BY_NAME:
+        return None
+    namespace, name = labels.get(names.NAMESPACE), labels.get(names.PIPELINE)
+    return Key(namespace, name) if namespace and name else None
