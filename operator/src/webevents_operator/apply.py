@@ -1,5 +1,7 @@
 """Carrying out what the comparison says."""
 
+from http import HTTPStatus
+
 import structlog
 
 from webevents_operator import kinds, names
@@ -73,7 +75,7 @@ class Applier:
 
     async def _write(self, key: Key, wanted: Object, *, created: bool) -> Object:
         if not created:
-            return await self._cluster.apply(wanted, force=True)
+            return await self._bring_back(wanted)
         # What is not ours is never taken over.
         ref = ref_of(wanted)
         there = await self._cluster.get(kinds.BY_NAME[ref.kind], ref.namespace, ref.name)
@@ -81,6 +83,22 @@ class Applier:
             owner = owner_key(there)
             whose = f"belongs to the pipeline {owner}" if owner else "is there and not ours"
             raise _Foreign(f"{ref} {whose}: rename the pipeline or topic, or remove the object")
+        return await self._cluster.apply(wanted, force=True)
+
+    async def _bring_back(self, wanted: Object) -> Object:
+        """Apply an object that is there.
+
+        Server-side apply leaves items of lists that others have added, and is refused where those
+        contradict ours; a merge replaces lists as a whole.
+        """
+        try:
+            written = await self._cluster.apply(wanted, force=True)
+            if covers(wanted, written):
+                return written
+        except ApiFailure as failure:
+            if failure.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+        await self._cluster.merge(ref_of(wanted), wanted)
         return await self._cluster.apply(wanted, force=True)
 
     async def _hasten(self, frame: Frame, wanted: Object, before: Object | None) -> None:

@@ -84,9 +84,10 @@ def diff(
 
 
 def covers(wanted: Any, found: Any) -> bool:
-    """Whether all that is wanted is found; what is there besides, such as defaults, is let be.
+    """Whether all that is wanted is found; members besides, such as defaults, are let be.
 
-    Items of lists are matched by their name where they have one, otherwise in order.
+    Items of lists are matched by their name where they have one, otherwise in order; there are to
+    be no others.
     """
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(
@@ -98,9 +99,9 @@ def covers(wanted: Any, found: Any) -> bool:
 
 
 def _covers_items(wanted: Sequence[Any], found: Sequence[Any]) -> bool:
-    if wanted and all(isinstance(each, Mapping) and "name" in each for each in wanted):
+    if len(wanted) != len(found):
+        return False
+    if all(isinstance(each, Mapping) and "name" in each for each in wanted):
         by_name = {each.get("name"): each for each in found if isinstance(each, Mapping)}
         return all(covers(each, by_name.get(each["name"])) for each in wanted)
-    return len(wanted) == len(found) and all(
-        covers(one, other) for one, other in zip(wanted, found, strict=True)
-    )
+    return all(covers(one, other) for one, other in zip(wanted, found, strict=True))

@@ -14,7 +14,6 @@ from webevents.errors import UserError
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.secrets import with_secrets_in
 
-
 SECRETS_VARIABLE = "WEBEVENTS_SECRETS"
 """Environment variable with the folder of the secrets that a pipeline refers to on this machine."""
 
