@@ -50,7 +50,7 @@ def with_defaults(pipeline: WebEventPipeline, connections: ConnectionsConfig) ->
 
 
 def through_strimzi(pipeline: WebEventPipeline, key: Key, kafka: Object | None) -> WebEventPipeline:
-    """The pipeline with address and log-in of the Kafka resource that it names.
+    """The pipeline with address and log-in of the Kafka resource that it names, in its place.
 
     :param kafka: the resource; None where it is not there.
     :raises Blocked: where it is not there, or has no listener that fits.
@@ -76,6 +76,7 @@ def through_strimzi(pipeline: WebEventPipeline, key: Key, kafka: Object | None) 
     found = connection(strimzi, key, kafka, listener)
     merged = pipeline.spec.kafka.model_copy(
         update={
+            "strimzi": None,
             "bootstrap_servers": found.bootstrap_servers,
             "tls": found.tls,
             "sasl": found.sasl,

@@ -68,19 +68,29 @@ class Externals:
     )
     _memory: dict[Key, _Memory] = field(default_factory=dict)
 
-    def bring(self, key: Key, pipeline: WebEventPipeline, plan: Plan, secrets: object) -> Outcomes:
+    def bring(
+        self,
+        key: Key,
+        pipeline: WebEventPipeline,
+        plan: Plan,
+        secrets: object,
+        *,
+        topics: bool,
+    ) -> Outcomes:
         """What is known, and have it looked at again where it is time.
 
         :param pipeline: with secrets in files that are there.
         :param secrets: changes when the secrets do.
+        :param topics: whether the topics are ours to make.
         """
         memory = self._memory.setdefault(key, _Memory())
         mark = _mark(pipeline, plan, secrets)
         if memory.task is None and self._is_due(memory, mark):
             memory.running = mark
-            memory.task = asyncio.create_task(self._bring(key, memory, mark, pipeline, plan))
+            work = self._bring(key, memory, mark, pipeline, plan, topics)
+            memory.task = asyncio.create_task(work)
         if memory.outcomes is None or memory.mark != mark:
-            return _pending(pipeline, plan)
+            return _pending(plan, topics)
         if memory.told:
             return _without_news(memory.outcomes)
         memory.told = True
@@ -107,10 +117,16 @@ class Externals:
         return time.monotonic() - memory.at >= pause
 
     async def _bring(
-        self, key: Key, memory: _Memory, mark: str, pipeline: WebEventPipeline, plan: Plan
+        self,
+        key: Key,
+        memory: _Memory,
+        mark: str,
+        pipeline: WebEventPipeline,
+        plan: Plan,
+        topics: bool,
     ) -> None:
         try:
-            outcomes = await self._bring_all(pipeline, plan)
+            outcomes = await self._bring_all(pipeline, plan, topics)
         except Exception as error:
             # A fault of ours, or one that a client library did not use to have.
             log.exception("not brought about", pipeline=str(key))
@@ -126,11 +142,13 @@ class Externals:
             memory.told = False
             self.changed(key)
 
-    async def _bring_all(self, pipeline: WebEventPipeline, plan: Plan) -> Outcomes:
+    async def _bring_all(
+        self, pipeline: WebEventPipeline, plan: Plan, own_topics: bool
+    ) -> Outcomes:
         spec = pipeline.spec
         pairs = {spec.topics.state_name: spec.topics.enriched.name}
         topics, templates, tables = await asyncio.gather(
-            self._if(spec.kafka.strimzi is None, bring_topics, spec.kafka, plan.topics, pairs),
+            self._if(own_topics, bring_topics, spec.kafka, plan.topics, pairs),
             self._if(bool(plan.templates), bring_templates, spec.elasticsearch, plan),
             self._if(spec.store.enabled, bring_tables, spec.postgres, spec.store),
         )
@@ -141,11 +159,6 @@ class Externals:
             return NOT_NEEDED
         done: Outcome = await self.in_thread(work, *arguments)
         return done
-
-
-def needed(pipeline: WebEventPipeline, plan: Plan) -> bool:
-    """Whether a pipeline has anything outside of Kubernetes that no watch tells of."""
-    return pipeline.spec.kafka.strimzi is None or bool(plan.templates) or bool(plan.tables)
 
 
 def _mark(pipeline: WebEventPipeline, plan: Plan, secrets: object) -> str:
@@ -160,14 +173,14 @@ def _mark(pipeline: WebEventPipeline, plan: Plan, secrets: object) -> str:
     return digest([connections, topics, templates, store, list(plan.tables), str(secrets)])
 
 
-def _pending(pipeline: WebEventPipeline, plan: Plan) -> Outcomes:
+def _pending(plan: Plan, topics: bool) -> Outcomes:
     def looking(wanted: bool, at: str) -> Outcome:
         if not wanted:
             return NOT_NEEDED
         return Outcome(False, Reason.PROGRESSING, f"Looking at {at}.")
 
     return Outcomes(
-        looking(pipeline.spec.kafka.strimzi is None, "Kafka"),
+        looking(topics, "Kafka"),
         looking(bool(plan.templates), "Elasticsearch"),
         looking(bool(plan.tables), "PostgreSQL"),
     )

@@ -92,7 +92,8 @@ class Finalizer:
     ) -> Outcome | None:
         """Do the next step; None once the resource was let go.
 
-        :param reachable: the pipeline with secrets in files that are there.
+        :param pipeline: as it was asked for.
+        :param reachable: with all connections, and secrets in files that are there.
         """
         key = Key(resource["metadata"]["namespace"], resource["metadata"]["name"])
         if not needs_finalizer(key, pipeline):
@@ -100,7 +101,7 @@ class Finalizer:
             return None
         if waiting := await self._stop_writers(key):
             return waiting
-        for outcome in await self._remove(key, reachable, plan):
+        for outcome in await self._remove(key, pipeline, reachable, plan):
             if not outcome.ok:
                 message = f"Cannot clean up: {outcome.message}; {_WAY_OUT}"
                 return Outcome(False, Reason.DELETING, message)
@@ -119,10 +120,12 @@ class Finalizer:
             return None
         return Outcome(False, Reason.DELETING, f"Waiting for {len(pods)} pods to end.")
 
-    async def _remove(self, key: Key, pipeline: WebEventPipeline, plan: Plan) -> list[Outcome]:
-        spec, policy = pipeline.spec, pipeline.spec.deletion_policy
+    async def _remove(
+        self, key: Key, pipeline: WebEventPipeline, reachable: WebEventPipeline, plan: Plan
+    ) -> list[Outcome]:
+        spec, policy = reachable.spec, pipeline.spec.deletion_policy
         done: list[Outcome] = []
-        if spec.kafka.strimzi:
+        if pipeline.spec.kafka.strimzi:
             for ref in self._store.children(key):
                 retained = ref.kind == kinds.KAFKA_TOPIC.kind and policy.topics == "Retain"
                 if ref.kind in _STRIMZI and not retained:

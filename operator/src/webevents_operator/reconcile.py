@@ -21,7 +21,7 @@ from webevents_operator.config import OperatorConfig
 from webevents_operator.connections import through_strimzi
 from webevents_operator.diff import Ref, diff, ref_of
 from webevents_operator.events import Events
-from webevents_operator.externals import Externals, Outcomes, needed
+from webevents_operator.externals import Externals, Outcomes
 from webevents_operator.finalize import Finalizer, needs_finalizer
 from webevents_operator.kinds import Object
 from webevents_operator.kube import ApiFailure, Cluster
@@ -59,6 +59,8 @@ class Result:
 class _Facts:
     """What was observed for a pipeline."""
 
+    asked: WebEventPipeline
+    """As it was asked for."""
     pipeline: WebEventPipeline
     """With all connections; secrets as references."""
     reachable: WebEventPipeline
@@ -165,31 +167,33 @@ class Reconciler:
             await self._finalizer.let_go(resource)
             return None, Result()
         held = await self._finalizer.clean_up(
-            resource, facts.pipeline, facts.reachable, plan_of(facts.reachable)
+            resource, facts.asked, facts.reachable, plan_of(facts.reachable)
         )
         if held is None:
             return None, Result()
         return replace(seen, blocked=held), Result(retry=True)
 
-    async def _observe(self, key: Key, pipeline: WebEventPipeline) -> _Facts:
-        authorization = False
-        if strimzi := pipeline.spec.kafka.strimzi:
+    async def _observe(self, key: Key, asked: WebEventPipeline) -> _Facts:
+        authorization, pipeline = False, asked
+        if strimzi := asked.spec.kafka.strimzi:
             kafka = await self.cluster.get(
                 kinds.KAFKA, strimzi_namespace(strimzi, key), strimzi.cluster
             )
             pipeline = through_strimzi(pipeline, key, kafka)
-            asked = ((kafka or {}).get("spec") or {}).get("kafka") or {}
-            authorization = (asked.get("authorization") or {}).get("type") == "simple"
+            brokers = ((kafka or {}).get("spec") or {}).get("kafka") or {}
+            authorization = (brokers.get("authorization") or {}).get("type") == "simple"
         refs = references(pipeline)
         found = {
             name: await self.cluster.get(kinds.SECRET, key.namespace, name)
             for name in sorted({ref.name for ref in refs})
         }
-        strimzis = _made_by_strimzi(pipeline)
+        # Strimzi makes these once it has seen our KafkaUser: they are waited for.
+        strimzis = {ref.name for ref in references(pipeline.spec.kafka)} if strimzi else set()
         awaited = [ref for ref in refs if found[ref.name] is not None or ref.name not in strimzis]
         values = entries(awaited, found, key.namespace)
         folder = await asyncio.to_thread(self.secret_files.write, key, values)
         return _Facts(
+            asked,
             pipeline,
             with_secrets_in(pipeline, folder),
             {ref: fingerprint(value) for ref, value in values.items()},
@@ -200,19 +204,24 @@ class Reconciler:
         self, key: Key, resource: Object, facts: _Facts, seen: Seen, memory: _Memory
     ) -> tuple[Seen, Result]:
         pipeline, plan = facts.pipeline, plan_of(facts.pipeline)
-        memory.polled = needed(pipeline, plan) or bool(facts.secrets)
+        strimzi = facts.asked.spec.kafka.strimzi
+        # Whether anything is needed that no watch tells of.
+        memory.polled = strimzi is None or bool(plan.templates or plan.tables or facts.secrets)
         if seen.paused:
             known = Outcome(True, Reason.PAUSED, "Not looked at.")
             outcomes = Outcomes(known, known, known)
         else:
-            await self._finalizer.hold(resource, wanted=needs_finalizer(key, pipeline))
-            outcomes = self.externals.bring(key, facts.reachable, plan, facts.secrets)
+            await self._finalizer.hold(resource, wanted=needs_finalizer(key, facts.asked))
+            outcomes = self.externals.bring(
+                key, facts.reachable, plan, facts.secrets, topics=strimzi is None
+            )
         frame = Frame(
             key=key,
             uid=str(resource["metadata"]["uid"]),
             pipeline=pipeline,
             plan=plan,
             config=self.config,
+            strimzi=strimzi,
             partitions=known_partitions(seen.children),
             secrets=facts.secrets,
             apis=frozenset(self.apis),
@@ -247,7 +256,7 @@ class Reconciler:
 
     def _with_strimzi(self, frame: Frame, outcomes: Outcomes) -> Outcomes:
         """Where Strimzi makes the topics, how far it has come."""
-        strimzi = frame.pipeline.spec.kafka.strimzi
+        strimzi = frame.strimzi
         if strimzi is None:
             return outcomes
         wanted = [ref_of(each) for each in strimzi_objects(frame)]
@@ -301,14 +310,6 @@ class Reconciler:
         """Let go of the threads."""
         self.externals.close()
         self.ledgers.close()
-
-
-def _made_by_strimzi(pipeline: WebEventPipeline) -> set[str]:
-    """Secrets that Strimzi makes once it has seen our KafkaUser: they are waited for."""
-    kafka = pipeline.spec.kafka
-    if kafka.strimzi is None:
-        return set()
-    return {ref.name for ref in references(kafka)}
 
 
 def _capped(frame: Frame) -> dict[str, tuple[int, int]]:

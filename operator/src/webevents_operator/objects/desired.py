@@ -13,7 +13,7 @@ def desired_objects(frame: Frame) -> list[Object]:
 
     ``spec.source.debezium`` will add its KafkaConnector here, from a module of its own.
     """
-    made = strimzi_objects(frame) if frame.pipeline.spec.kafka.strimzi else []
+    made = strimzi_objects(frame) if frame.strimzi else []
     made.append(_service(frame))
     for workload in frame.plan.workloads:
         made += workload_objects(frame, workload)

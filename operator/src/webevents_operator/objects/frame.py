@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webevents.plan.model import Plan
+from webevents.spec.kafka import StrimziSpec
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.secrets import SecretRef
 from webevents_operator.config import OperatorConfig
@@ -24,6 +25,8 @@ class Frame:
     """With its connections filled in and references to secrets as they were written."""
     plan: Plan
     config: OperatorConfig
+    strimzi: StrimziSpec | None = None
+    """Whose topics and user are Strimzi's resources; None for a Kafka that nobody manages."""
     partitions: Mapping[str, int] = field(default_factory=dict)
     """Partitions that topics have on the cluster; absent where that is not known."""
     secrets: Mapping[SecretRef, str] = field(default_factory=dict)

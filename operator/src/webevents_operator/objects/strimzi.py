@@ -17,7 +17,7 @@ _AUTHENTICATION = ("tls", "scram-sha-512")
 
 def strimzi_objects(frame: Frame) -> list[Object]:
     """The KafkaTopics of the plan and, where the listener asks for a log-in, the KafkaUser."""
-    strimzi = frame.pipeline.spec.kafka.strimzi
+    strimzi = frame.strimzi
     assert strimzi
     made = [_topic(frame, strimzi, topic) for topic in frame.plan.topics]
     if authentication := _authentication(frame.pipeline.spec.kafka):
