@@ -25,7 +25,7 @@ demo: $(READY) ## Run the web-events example on real servers; SECONDS=60 stops b
 SECONDS_ASKED := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 
 .PHONY: test
-test: lint unit integration ## Lint, check types and layers, run all tests
+test: lint unit integration test-cluster ## Lint, check types and layers, run all tests
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and import layers
@@ -41,6 +41,14 @@ unit: $(READY) ## Run the unit and property tests
 .PHONY: integration
 integration: $(READY) ## Run the tests on real servers
 	$(PYTEST) tests/integration -n 2 -v
+
+.PHONY: test-cluster
+test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECONFIG, or ../shared/cluster as root)
+	$(PYTEST) tests/cluster -v
+
+.PHONY: bench-operator
+bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (needs KUBECONFIG)
+	PYTHONPATH=tests/support $(BIN)/python tests/bench/operator_scale.py
 
 .PHONY: format
 format: $(READY) ## Format the code

@@ -58,6 +58,7 @@ def _settled(kube: Kube, namespace: str) -> bool:
     return waiting and condition(found, "TopicsReady").get("status") == "True"
 
 
+@pytest.mark.timeout(1200)
 def test_killed_at_each_write_it_converges_to_the_same(
     kube: Kube, namespace: str, start_operator: StartOperator, proxy: ApiProxy, kafka: str
 ) -> None:
