@@ -8,7 +8,7 @@ from webevents.plan.ledger import PipelineLedger
 from webevents.plan.model import Workload
 from webevents_operator import names
 from webevents_operator.diff import Ref
-from webevents_operator.kinds import JOB, KAFKA_TOPIC, STATEFUL_SET, Object
+from webevents_operator.kinds import JOB, KAFKA_CONNECTOR, KAFKA_TOPIC, STATEFUL_SET, Object
 from webevents_operator.names import Key
 from webevents_operator.outcome import NOT_NEEDED, Outcome
 from webevents_operator.status import (
@@ -65,10 +65,8 @@ def strimzi_outcome(
     refs = list(wanted)
     for ref in refs:
         child = children.get(ref, {"metadata": {}})
-        status = child.get("status") or {}
-        ready = next((c for c in status.get("conditions") or [] if c.get("type") == "Ready"), None)
-        current = status.get("observedGeneration") == child["metadata"].get("generation")
-        if ready is None or not current:
+        ready = _strimzi_ready(child)
+        if ready is None:
             waiting.append(f"{ref.kind} {ref.name}")
         elif ready.get("status") != "True":
             failed.append(f"{ref.kind} {ref.name}: {ready.get('message') or ready.get('reason')}")
@@ -86,6 +84,15 @@ def strimzi_outcome(
         )
     message = f"All {len(refs)} topics and users are there."
     return Outcome(True, Reason.AS_WANTED, message, partitions=partitions)
+
+
+def _strimzi_ready(child: Object) -> Mapping[str, Any] | None:
+    """What Strimzi says of an object's present form; None where it has not yet."""
+    status = child.get("status") or {}
+    if status.get("observedGeneration") != child["metadata"].get("generation"):
+        return None
+    found = (each for each in status.get("conditions") or [] if each.get("type") == "Ready")
+    return next(found, None)
 
 
 def conditions(seen: Seen) -> list[tuple[ConditionType, Outcome]]:
@@ -152,14 +159,21 @@ def _workloads(seen: Seen) -> Outcome:
         told = "; ".join(f"{name}: {why}" for name, why in seen.pod_problems.items())
         return Outcome(False, Reason.PODS_FAILING, told)
     waiting = []
+    for ref, child in seen.children.items():
+        if ref.kind != KAFKA_CONNECTOR.kind:
+            continue
+        ready = _strimzi_ready(child)
+        if ready is None:
+            waiting.append(f"connector {ref.name}")
+        elif ready.get("status") != "True":
+            told = f"Kafka Connect refuses {ref.name}: {ready.get('message')}"
+            return Outcome(False, Reason.CONNECTOR_FAILING, told)
     for workload in seen.workloads:
         stage = _stage(seen, workload)
         if not _settled(seen, workload, stage):
             waiting.append(f"{workload.name} {stage.ready}/{stage.replicas}")
     if waiting:
-        return Outcome(
-            False, Reason.PROGRESSING, f"Waiting for pods to be ready: {', '.join(waiting)}"
-        )
+        return Outcome(False, Reason.PROGRESSING, f"Waiting to be ready: {', '.join(waiting)}")
     return Outcome(True, Reason.AS_WANTED, f"All {len(seen.workloads)} workloads are ready.")
 
 

@@ -46,6 +46,11 @@ def with_defaults(pipeline: WebEventPipeline, connections: ConnectionsConfig) ->
         if connections.s3 is None or connections.s3.endpoint is None:
             raise _nowhere("spec.s3.endpoint", "an object store")
         update["s3"] = connections.s3
+    if debezium := spec.source.debezium:
+        if debezium.connect.cluster is None:
+            raise _nowhere("spec.source.debezium.connect.cluster", "Kafka Connect")
+        if debezium.postgres.host is None:
+            raise _nowhere("spec.source.debezium.postgres.host", "PostgreSQL to capture")
     return _with(pipeline, update)
 
 

@@ -53,6 +53,7 @@ DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbu
 POD_MONITOR = Kind("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors", optional=True)
 KAFKA_TOPIC = Kind("kafka.strimzi.io", "v1", "KafkaTopic", "kafkatopics", optional=True)
 KAFKA_USER = Kind("kafka.strimzi.io", "v1", "KafkaUser", "kafkausers", optional=True)
+KAFKA_CONNECTOR = Kind("kafka.strimzi.io", "v1", "KafkaConnector", "kafkaconnectors", optional=True)
 
 SECRET = Kind("", "v1", "Secret", "secrets")
 POD = Kind("", "v1", "Pod", "pods")
@@ -61,7 +62,7 @@ KAFKA = Kind("kafka.strimzi.io", "v1", "Kafka", "kafkas", optional=True)
 PIPELINE = Kind(GROUP, "v1alpha1", KIND, "webeventpipelines")
 
 CHILDREN = (
-    *(KAFKA_TOPIC, KAFKA_USER, CONFIG_MAP, SERVICE, STATEFUL_SET, JOB),
+    *(KAFKA_TOPIC, KAFKA_USER, KAFKA_CONNECTOR, CONFIG_MAP, SERVICE, STATEFUL_SET, JOB),
     *(DISRUPTION_BUDGET, POD_MONITOR),
 )
 """What the operator makes, in the order in which it is made."""

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     """A stage is given no more replicas than its topic has partitions."""
     PODS_FAILING = "PodsFailing"
     """Pods cannot start or keep ending."""
+    CONNECTOR_FAILING = "ConnectorFailing"
+    """Kafka Connect does not run the connector."""
     LEDGER_UNBALANCED = "LedgerUnbalanced"
     """Events are unaccounted for."""
     API_ERROR = "ApiError"

@@ -183,6 +183,23 @@ def test_pods_are_restricted(make_frame: MakeFrame) -> None:
         assert {"name": "WEBEVENTS_METRICS_PORT", "value": "9090"} in container["env"]
 
 
+def test_a_connector_never_holds_the_password(make_frame: MakeFrame) -> None:
+    database = {"host": "db", "passwordFile": "secret:shop-db/password"}
+    debezium = {
+        "postgres": database | {"tls": {"caFile": "secret:shop-db/ca.crt"}},
+        "tables": [{"name": "public.clicks"}],
+        "connect": {"cluster": "connect"},
+    }
+    frame = make_frame({"source": {"debezium": debezium}})
+    (found,) = [each for each in desired_objects(frame) if each["kind"] == "KafkaConnector"]
+    assert found["metadata"]["labels"]["strimzi.io/cluster"] == "connect"
+    assert found["spec"]["class"].endswith("PostgresConnector")
+    config = found["spec"]["config"]
+    assert config["database.password"] == "${secrets:web/shop-db:password}"
+    assert config["database.sslrootcert"] == "/mnt/shop-db/ca.crt"
+    assert not {"connector.class", "tasks.max"} & config.keys()
+
+
 def test_topics_that_are_retained_are_not_deleted(make_frame: MakeFrame) -> None:
     topic = kinds.KAFKA_TOPIC.of("old", "web", metadata={"labels": {}, "uid": "x"})
     found = {ref_of(topic): topic}

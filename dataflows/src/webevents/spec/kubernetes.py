@@ -11,7 +11,9 @@ Quantity = Annotated[
 ]
 """An amount as Kubernetes writes it, such as 500m or 512Mi."""
 
-WorkloadName = Literal["generator", "enrich", "sessionize", "index", "store", "archive", "loader"]
+WorkloadName = Literal[
+    "generator", "capture", "enrich", "sessionize", "index", "store", "archive", "loader"
+]
 _LABEL_VALUE = Annotated[str, Field(max_length=63)]
 
 

@@ -89,6 +89,7 @@ class DebeziumSpec(Model):
     slot: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$", max_length=63)
     """Name of the replication slot and of the publication; webevents_<pipeline> when absent."""
     connect: ConnectSpec = ConnectSpec()
+    """The Kafka Connect that runs the connector."""
     config: dict[str, str] = Field(default_factory=dict)
     """Further settings of the connector in Debezium's own names; they win over ours."""
 

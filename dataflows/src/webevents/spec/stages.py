@@ -89,6 +89,7 @@ class StagesSpec(Model):
     """How each stage runs."""
 
     capture: StageSpec = StageSpec()
+    """The stage that makes events of captured changes."""
     enrich: StageSpec = StageSpec()
     """The stage that checks and enriches events."""
     sessionize: SessionizeStageSpec = SessionizeStageSpec()

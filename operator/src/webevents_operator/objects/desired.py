@@ -2,6 +2,7 @@
 
 from webevents_operator import names
 from webevents_operator.kinds import POD_MONITOR, SERVICE, Object
+from webevents_operator.objects.connector import connector_object
 from webevents_operator.objects.frame import Frame
 from webevents_operator.objects.pods import METRICS_PORT
 from webevents_operator.objects.strimzi import strimzi_objects
@@ -9,11 +10,10 @@ from webevents_operator.objects.workloads import workload_objects
 
 
 def desired_objects(frame: Frame) -> list[Object]:
-    """The objects in the order in which they are made.
-
-    ``spec.source.debezium`` will add its KafkaConnector here, from a module of its own.
-    """
+    """The objects in the order in which they are made."""
     made = strimzi_objects(frame) if frame.strimzi else []
+    if frame.plan.connector is not None:
+        made.append(connector_object(frame, frame.plan.connector))
     made.append(_service(frame))
     for workload in frame.plan.workloads:
         made += workload_objects(frame, workload)
