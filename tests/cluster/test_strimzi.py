@@ -104,8 +104,10 @@ def test_topics_user_and_log_in(
         each["resource"] for each in acls
     ]
     # Nothing runs before its topics are there.
-    waiting = condition(kube.must_get(kinds.PIPELINE, namespace, "shop"), "TopicsReady")
-    assert "Strimzi has not finished" in waiting["message"]
+    eventually(
+        lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "shop"), "TopicsReady"),
+        lambda c: "Strimzi has not finished" in c.get("message", ""),
+    )
     assert kube.list(kinds.STATEFUL_SET, namespace) == []
     _be_strimzi(kube, namespace)
     eventually(lambda: len(kube.list(kinds.STATEFUL_SET, namespace)) == 2)
@@ -199,6 +201,36 @@ def test_a_kafka_of_another_namespace(
         kube.delete(kinds.PIPELINE, namespace, "shop")
         eventually(lambda: kube.get(kinds.PIPELINE, namespace, "shop") is None)
         assert kube.list(kinds.KAFKA_TOPIC, brokers) == []
+
+
+def test_change_data_capture(strimzi: Kube, namespace: str, start_operator: StartOperator) -> None:
+    kube = strimzi
+    start_operator()
+    kube.apply(_kafka(namespace, LISTENERS[:1], None))
+    kube.create(kinds.SECRET.of("shop-db", namespace, stringData={"password": "never-shown"}))
+    debezium = {
+        "postgres": {"host": "db", "passwordFile": "secret:shop-db/password"},
+        "tables": [{"name": "public.clicks"}],
+        "connect": {"cluster": "connect"},
+    }
+    kube.create(pipeline(namespace, "shop", SPEC | {"source": {"debezium": debezium}}))
+    made = eventually(lambda: kube.get(kinds.KAFKA_CONNECTOR, namespace, "shop-connector"))
+    assert made
+    assert made["spec"]["config"]["table.include.list"].endswith("clicks")
+    assert "never-shown" not in str(made)
+    eventually(lambda: len(kube.list(kinds.KAFKA_TOPIC, namespace)), lambda count: count == 8)
+    _be_strimzi(kube, namespace)
+    eventually(lambda: kube.get(kinds.STATEFUL_SET, namespace, "shop-capture"))
+    status = {
+        "observedGeneration": made["metadata"]["generation"],
+        "conditions": [{"type": "Ready", "status": "False", "message": "no such slot"}],
+    }
+    kube.merge_status(kinds.KAFKA_CONNECTOR, namespace, "shop-connector", status)
+    told = eventually(
+        lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "shop"), "WorkloadsReady"),
+        lambda c: c.get("reason") == "ConnectorFailing",
+    )
+    assert "no such slot" in told["message"]
 
 
 def test_a_pod_monitor_where_its_api_is(

@@ -64,7 +64,8 @@ def test_durations_default_to_what_people_write() -> None:
         name: stage["properties"]["commitInterval"]["default"] for name, stage in stages.items()
     }
     assert intervals == {
-        "capture": "200ms", "enrich": "200ms", "sessionize": "1s", "index": "500ms", "store": "500ms",
+        "capture": "200ms", "enrich": "200ms", "sessionize": "1s",
+        "index": "500ms", "store": "500ms",
     }  # fmt: skip
 
 
