@@ -175,14 +175,33 @@ def test_delete_removes_what_the_policy_says(
     assert made["metadata"]["finalizers"] == [names.FINALIZER]
     document = {"event_id": "1", "event_timestamp": "2026-01-01T00:00:00Z", "event_type": "a"}
     client.index(index=f"{prefix}-events-2026.01.01", document=document, refresh=True)
-    client.indices.create(index=f"{prefix}x-events-2026.01.01")  # another's, of a similar name
+    # Others', of similar names.
+    others = [f"{prefix}-events-more-2026.01.01", f"{prefix}x-events-2026.01.01"]
+    for index in others:
+        client.options(ignore_status=400).indices.create(index=index)
     kube.delete(kinds.PIPELINE, namespace, "shop")
     eventually(lambda: kube.get(kinds.PIPELINE, namespace, "shop") is None)
     left = [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith(prefix)]
     assert left == []
-    assert list(client.indices.get(index=f"{prefix}*")) == [f"{prefix}x-events-2026.01.01"]
+    assert sorted(client.indices.get(index=f"{prefix}*")) == others
     assert not client.indices.exists_index_template(name="webevents-shop-events")
     eventually(lambda: kube.list(kinds.STATEFUL_SET, namespace) == [])
+
+
+def test_what_belongs_to_an_older_pipeline_is_not_removed(
+    kube: Kube, namespace: str, start_operator: StartOperator, create: Create,
+    admin: AdminClient, prefix: str,
+) -> None:  # fmt: skip
+    start_operator()
+    create(index={"enabled": False})
+    eventually(lambda: len(kube.list(kinds.STATEFUL_SET, namespace)) == 2)
+    time.sleep(1.1)  # creation times are in seconds
+    create("younger", index={"enabled": False}, deletionPolicy={"topics": "Delete"})
+    metadata = {"finalizers": [names.FINALIZER]}  # as from a time before it was in conflict
+    kube.merge(kinds.PIPELINE, namespace, "younger", {"metadata": metadata})
+    kube.delete(kinds.PIPELINE, namespace, "younger")
+    eventually(lambda: kube.get(kinds.PIPELINE, namespace, "younger") is None)
+    assert _partitions(admin, f"{prefix}-raw") == 4
 
 
 def test_what_cannot_be_cleaned_up_says_why_and_can_be_let_go(

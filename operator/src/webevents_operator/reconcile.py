@@ -166,6 +166,10 @@ class Reconciler:
             # What it once meant cannot be told any more: everything is left where it is.
             await self._finalizer.let_go(resource)
             return None, Result()
+        if self.claims.conflicts(key):
+            # Its topics or indices are an older pipeline's: they are not its to remove.
+            await self._finalizer.let_go(resource)
+            return None, Result()
         held = await self._finalizer.clean_up(
             resource, facts.asked, facts.reachable, plan_of(facts.reachable)
         )

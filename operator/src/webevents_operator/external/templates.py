@@ -1,5 +1,8 @@
 """Index templates in Elasticsearch, and the removal of indices."""
 
+import re
+from collections.abc import Callable
+
 from webevents.connectors.elasticsearch import connect, ensure_templates
 from webevents.connectors.elasticsearch.client import explained
 from webevents.errors import UserError
@@ -29,6 +32,15 @@ def bring_templates(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:
     return Outcome(True, Reason.AS_WANTED, message, done)
 
 
+def _ours(pattern: str) -> Callable[[str], bool]:
+    """Whether an index that a pattern matches is of the pipeline: another one's prefix may begin
+    with ours, so only daily indices count (``<prefix>-YYYY.MM.dd``)."""
+    if not pattern.endswith("-*"):
+        return lambda index: True
+    daily = re.compile(re.escape(pattern[:-1]) + r"\d{4,}\.\d{2}\.\d{2}")
+    return lambda index: daily.fullmatch(index) is not None
+
+
 def delete_indices(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:
     """Remove the pipeline's indices with their data, and its templates."""
     try:
@@ -40,7 +52,7 @@ def delete_indices(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:
                     found = client.indices.get(
                         index=pattern, allow_no_indices=True, features="aliases"
                     )
-                    for index in found:
+                    for index in filter(_ours(pattern), found):
                         client.indices.delete(index=index, ignore_unavailable=True)
                 gone = client.options(ignore_status=404)
                 for template in reversed(plan.templates):
