@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+
+from elasticsearch import NotFoundError
 
 from webevents.connectors.elasticsearch import connect, ensure_templates
 from webevents.connectors.elasticsearch.client import explained
@@ -48,18 +51,17 @@ def delete_indices(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:
         try:
             with explained(client):
                 for pattern in plan.indices.values():
-                    # By name: clusters mostly refuse to delete by a pattern.
-                    found = client.indices.get(
-                        index=pattern, allow_no_indices=True, features="aliases"
-                    )
-                    for index in filter(_ours(pattern), found):
-                        client.indices.delete(index=index, ignore_unavailable=True)
-                gone = client.options(ignore_status=404)
+                    with suppress(NotFoundError):
+                        # By name: clusters mostly refuse to delete by a pattern.
+                        found = client.indices.get_alias(index=pattern)
+                        for index in filter(_ours(pattern), found):
+                            client.indices.delete(index=index)
                 for template in reversed(plan.templates):
-                    if template.kind == "index":
-                        gone.indices.delete_index_template(name=template.name)
-                    else:
-                        gone.cluster.delete_component_template(name=template.name)
+                    with suppress(NotFoundError):
+                        if template.kind == "index":
+                            client.indices.delete_index_template(name=template.name)
+                        else:
+                            client.cluster.delete_component_template(name=template.name)
         finally:
             client.close()
     except UserError as error:
