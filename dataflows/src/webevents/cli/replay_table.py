@@ -1,6 +1,7 @@
 """``webevents replay --to postgres``: the rows of a file into a table."""
 
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -100,10 +101,10 @@ def _target(
 def _summary(replayed: "TableReplay", path: str, target: "TableTarget") -> str:
     result, table = replayed.result, target.table
     if replayed.done_before is not None:
+        since = replayed.done_before.astimezone(UTC)
         return (
             f"{path} is in {table} already, up to row {result.position:,} since "
-            f"{replayed.done_before:%Y-%m-%d %H:%M:%S %Z}: nothing was written; --again replays it "
-            "once more"
+            f"{since:%Y-%m-%d %H:%M:%S} UTC: nothing was written; --again replays it once more"
         )
     rate = result.sent / result.seconds if result.seconds else 0
     text = f"{result.sent:,} rows into {table} in {result.seconds:.1f} s ({rate:,.0f} rows/s)"

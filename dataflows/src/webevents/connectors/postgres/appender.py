@@ -152,7 +152,7 @@ class Appender:
         self._queue: deque[Appended] = deque()
         self._bytes = 0
         self._since = 0.0
-        """When the first row of the queue came."""
+        """When the first row of the queue came, or those before it went."""
         self._end: _Part | None = None
         self._hurry = False
         self._busy = False
@@ -191,7 +191,7 @@ class Appender:
                 self._changed.notify_all()
             self._queue.append(row)
             self._bytes += len(row.line)
-            if len(self._queue) == BATCH_ROWS:
+            if len(self._queue) == BATCH_ROWS or self._bytes >= BATCH_BYTES:
                 self._changed.notify_all()
         return True
 
@@ -209,7 +209,7 @@ class Appender:
                 self._raise()
                 if self._stop():
                     stopped_at = stopped_at or time.monotonic()
-                    if self._down_since or time.monotonic() - stopped_at > STOP_S:
+                    if self._down_since is not None or time.monotonic() - stopped_at > STOP_S:
                         return False
                 self._changed.wait(_LOOK_EVERY_S)
             self._hurry = False
@@ -281,6 +281,7 @@ class Appender:
             row = self._queue.popleft()
             self._bytes -= len(row.line)
             rows.append(row)
+        self._since = time.monotonic()
         self._busy = True
         self._changed.notify_all()
         return _Part(rows, rows[-1].row)

@@ -92,6 +92,8 @@ def fields_of(
                 "offset column or a time column"
             )
         fields[target.timestamp] = None
+    if not fields:
+        raise UserError(f"{settings.path} has no columns that could be written to {target.table}")
     return fields
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from psycopg import Connection
 from webevents.connectors.postgres import explained
 from webevents.connectors.postgres.append_statements import Writing
 from webevents.connectors.postgres.appender import Appended, Appender, Locked, open_locked
-from webevents.connectors.postgres.replays import ReplayRecords
+from webevents.connectors.postgres.replays import ReplayRecord, ReplayRecords
 from webevents.connectors.postgres.target import find_target, lock_schema, make_schema, make_target
 from webevents.errors import UserError
 from webevents.events.times import from_us
@@ -50,13 +50,23 @@ class TableReplay:
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a replay begins, by the record."""
+
+    run: int = 1
+    goes_on: bool = False
+    """Whether an earlier run is gone on with."""
+    rows_done: int = 0
+    done_before: datetime | None = None
+    """See :class:`TableReplay`."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Ready:
     """A replay that may begin."""
 
     job: TableJob
-    run: int
-    rows_done: int
-    done_before: datetime | None
+    place: _Place
     made: bool
 
 
@@ -106,17 +116,19 @@ def replay_into_table(
                 f"{settings.path} is being replayed into {table} by another process: wait for it, "
                 "or end it"
             ) from None
-        stack.callback(connection.close)
+        opened = stack.enter_context(ExitStack())
+        opened.callback(connection.close)
         with explained(spec):
             ready = _prepare(
                 connection, settings, target, source.columns, records, int(clock() * 1e6), again
             )
-        piece = _rest(settings, ready.rows_done)
-        if ready.done_before is not None:
+        piece = _rest(settings, ready.place.rows_done)
+        if ready.place.done_before is not None:
             return _nothing_to_do(ready)
         writing = Writing(table, ready.job.types, target.key, records, lock)
+        opened.pop_all()  # the appender closes it
         appender = Appender(
-            spec, connection, writing, ready.run, ready.rows_done, say=say, stop=stop
+            spec, connection, writing, ready.place.run, ready.place.rows_done, say=say, stop=stop
         )
         stack.callback(appender.close)
         if pacer is None:
@@ -132,7 +144,7 @@ def replay_into_table(
             result=_with_refusals(result, appender),
             changed=appender.changed,
             finished=finished,
-            resumed_at=ready.rows_done,
+            resumed_at=ready.place.rows_done,
             done_before=None,
             made=ready.made,
         )
@@ -143,6 +155,8 @@ def content_digest(path: str) -> str:
 
     :raises UserError: when the file cannot be read to its end.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise UserError(f"{path} is no file that can be read twice: replay one that is")
     stream = ByteStream(path)
     digest = blake2b(digest_size=16)
     try:
@@ -195,34 +209,41 @@ def _prepare(
             assert found is not None
         records.ensure(connection)
         record = records.latest(connection)
-        run, rows_done, done_before = 1, 0, None
-        goes_on = False
-        if record is not None:
-            all_done = record.finished or record.rows_done >= _end(settings, record.rows_done + 1)
-            run = record.run
-            if made or (all_done and again):
-                run += 1
-            elif not target.key:
-                goes_on, rows_done = True, record.rows_done
-                done_before = record.updated_at if all_done else None
-        if goes_on and done_before is None:
-            assert record is not None
+        # A table that was made just now has none of the rows that a record tells of.
+        place = _place(record, settings, made=made, again=again, keyed=bool(target.key))
+        if record and place.goes_on and not place.done_before:
             settings = _started(settings, record.start)
         job = TableJob(settings, target, columns, found, now_us)
-        if not goes_on:
+        if not place.goes_on:
             start = None if job.start_us is None else from_us(job.start_us)
-            records.begin(connection, run, Path(settings.path).name, start)
-        return _Ready(job, run, rows_done, done_before, made)
+            records.begin(connection, place.run, Path(settings.path).name, start)
+        return _Ready(job, place, made)
 
 
-def _end(settings: ReplaySettings, otherwise: int) -> int:
-    return otherwise if settings.limit is None else settings.skip + settings.limit
+def _place(
+    record: ReplayRecord | None, settings: ReplaySettings, *, made: bool, again: bool, keyed: bool
+) -> _Place:
+    """Where to begin.
+
+    :param record: of the newest replay of the file into the table.
+    """
+    if record is None:
+        return _Place()
+    end = None if settings.limit is None else settings.skip + settings.limit
+    done = record.finished or (end is not None and record.rows_done >= end)
+    if made or (again and done):
+        return _Place(record.run + 1)
+    if keyed:
+        return _Place(record.run)
+    return _Place(record.run, True, record.rows_done, record.updated_at if done else None)
 
 
 def _started(settings: ReplaySettings, start: datetime | None) -> ReplaySettings:
     """The settings with the start that an earlier run had."""
     if settings.start not in (None, start):
-        when = "with the rows' own times" if start is None else f"at {start.isoformat()}"
+        when = "with the rows' own times"
+        if start is not None:
+            when = f"at {start.astimezone(UTC).isoformat()}"
         raise UserError(
             f"the replay that is to go on began {when}: leave --start out, so that times stay "
             "in one line"
@@ -255,7 +276,7 @@ def _nothing_to_do(ready: _Ready) -> TableReplay:
         sent=0,
         skipped=0,
         broken_sent=0,
-        position=ready.rows_done,
+        position=ready.place.rows_done,
         seconds=0.0,
         issues=(),
         start=None if start_us is None else from_us(start_us),
@@ -266,7 +287,7 @@ def _nothing_to_do(ready: _Ready) -> TableReplay:
         result=result,
         changed=0,
         finished=True,
-        resumed_at=ready.rows_done,
-        done_before=ready.done_before,
+        resumed_at=ready.place.rows_done,
+        done_before=ready.place.done_before,
         made=False,
     )
