@@ -247,6 +247,40 @@ def postgres_spec(
     return checked
 
 
+def replayed_database(
+    name: str | None, file: Path | None, given: PostgresSpec | None
+) -> PostgresSpec:
+    """The database into which is replayed: the one that is named, or that of a pipeline.
+
+    :param name: of the pipeline, where several run here.
+    :param file: the pipeline's, where it does not run here.
+    :raises UserError: when it is not known where the database is.
+    """
+    if given is not None:
+        return given
+    if file is not None:
+        pipeline = load_pipeline(file)
+        named = _source_database(pipeline)
+        if named.host is not None:
+            return named
+        name = pipeline.name
+    from webevents.local.running import find
+
+    pipeline = find(name, "name the database with --postgres HOST")
+    found = _source_database(pipeline)
+    if found.host is None:
+        raise UserError(
+            f"the pipeline {pipeline.name} has no PostgreSQL: name one with --postgres HOST"
+        )
+    return found
+
+
+def _source_database(pipeline: WebEventPipeline) -> PostgresSpec:
+    """The database whose changes a pipeline captures; the one it writes to where there is none."""
+    debezium = pipeline.spec.source.debezium
+    return pipeline.spec.postgres if debezium is None else debezium.postgres
+
+
 def _checked(model: Any, values: dict[str, Any], option: str) -> Any:
     try:
         return model.model_validate(values)

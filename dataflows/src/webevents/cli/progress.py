@@ -13,10 +13,15 @@ LINE_EVERY_S = 10.0
 
 
 @contextmanager
-def replay_progress(console: Console) -> Iterator[Callable[[ReplayProgress], None]]:
-    """Show a replay's progress while the block runs."""
+def replay_progress(
+    console: Console, what: str = "events"
+) -> Iterator[Callable[[ReplayProgress], None]]:
+    """Show a replay's progress while the block runs.
+
+    :param what: what the rows become.
+    """
     if not console.is_terminal:
-        yield _lines(console)
+        yield _lines(console, what)
         return
     columns = (
         TextColumn("{task.fields[text]}"),
@@ -30,22 +35,22 @@ def replay_progress(console: Console) -> Iterator[Callable[[ReplayProgress], Non
         def show(now: ReplayProgress) -> None:
             total = now.rows_total or now.bytes_total
             done = now.rows if now.rows_total else now.bytes_read
-            bar.update(task, total=total, completed=done, text=_text(now))
+            bar.update(task, total=total, completed=done, text=_text(now, what))
 
         yield show
 
 
-def _lines(console: Console) -> Callable[[ReplayProgress], None]:
+def _lines(console: Console, what: str) -> Callable[[ReplayProgress], None]:
     last = time.monotonic()
 
     def show(now: ReplayProgress) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
-            console.print(_text(now), highlight=False)
+            console.print(_text(now, what), highlight=False)
 
     return show
 
 
-def _text(now: ReplayProgress) -> str:
-    return f"{now.sent:,} events" + (f", {now.skipped:,} skipped" if now.skipped else "")
+def _text(now: ReplayProgress, what: str) -> str:
+    return f"{now.sent:,} {what}" + (f", {now.skipped:,} skipped" if now.skipped else "")

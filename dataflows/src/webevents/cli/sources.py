@@ -1,4 +1,5 @@
-"""``webevents simulate`` and ``webevents replay``: events into Kafka, a file or standard output."""
+"""``webevents simulate`` and ``webevents replay``: events into Kafka, a file or standard output;
+rows into a table."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,15 +9,13 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from webevents.cli import connections as c
+from webevents.cli.replay_table import replay_table, tell_ahead
 from webevents.connectors.kafka import client_config
 from webevents.errors import UserError
 from webevents.sources.output import FileOutput, KafkaOutput, Output, StdoutOutput
 from webevents.spec.generator import GeneratorSpec
 from webevents.spec.load import load_pipeline
-from webevents.spec.stages import EventsSpec
 from webevents.stop import Stop
-
-MAX_AHEAD_S = EventsSpec().max_ahead.total_seconds()
 
 
 def register(app: typer.Typer) -> None:
@@ -133,7 +132,8 @@ def replay(
         str, typer.Option(help="1: at the original gaps; 10: ten times as fast; full: at once.")
     ] = "1",
     key: Annotated[
-        list[str] | None, typer.Option(help="Field of the message's key; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Field of the message's key, or of the table's; may be repeated."),
     ] = None,
     skip: Annotated[int, typer.Option(min=0, help="Rows to leave out at the beginning.")] = 0,
     limit: Annotated[int | None, typer.Option(min=0, help="Rows to read.")] = None,
@@ -142,6 +142,27 @@ def replay(
     ] = None,
     topic: Annotated[str | None, typer.Option(help="Send to this Kafka topic.")] = None,
     kafka: c.Kafka = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="postgres", help="Write rows into a table there.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="The table, TABLE or SCHEMA.TABLE; made when it is not there."),
+    ] = None,
+    timestamp: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Its column for the replayed time.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Although the file is in the table already.")
+    ] = False,
+    pipeline: Annotated[
+        str | None, typer.Option(help="The pipeline whose database it is, where several run here.")
+    ] = None,
+    file: c.OptionalFile = None,
+    postgres: c.Postgres = None,
+    postgres_user: c.PostgresUser = None,
+    postgres_password_file: c.PostgresPasswordFile = None,
+    postgres_ca: c.PostgresCa = None,
     allow_skipped: Annotated[
         bool,
         typer.Option(
@@ -149,7 +170,7 @@ def replay(
         ),
     ] = False,
 ) -> None:
-    """Replay a file as events: at its own pace, faster, or at once.
+    """Replay a file as events, or into a table: at its own pace, faster, or at once.
 
     Exits with 1 when rows were skipped or broken.
     """
@@ -176,7 +197,38 @@ def replay(
         "mapping": {name: value for name, value in mapping.items() if value},
     }
     values = {name: value for name, value in values.items() if value is not None}
-    values["speed"] = None if speed == "full" else speed
+    values["speed"] = None if speed in ("full", "max") else speed
+    if to is not None:
+        if to != "postgres":
+            raise UserError(f"--to {to}: it can be postgres only; --topic and --out name others")
+        if out or topic or kafka:
+            raise UserError("--to, --topic and --out name several destinations: choose one")
+        if event_id:
+            raise UserError("--event-id makes a field of events, not of a table: leave it out")
+        named = c.postgres_spec(
+            postgres, user=postgres_user, password_file=postgres_password_file, ca=postgres_ca
+        )
+        replay_table(
+            values,
+            preset,
+            table,
+            timestamp,
+            c.replayed_database(pipeline, file, named),
+            again=again,
+            allow_skipped=allow_skipped,
+        )
+        return
+    of_tables = {
+        "--table": table,
+        "--timestamp": timestamp,
+        "--again": again,
+        "--pipeline": pipeline,
+        "--file": file,
+        "--postgres": postgres or postgres_user or postgres_password_file or postgres_ca,
+    }
+    for option, given in of_tables.items():
+        if given:
+            raise UserError(f"{option} is for a table: add --to postgres")
     settings = replay_settings(with_preset(preset, values))
     stop = Stop()
     stop.install()
@@ -194,13 +246,7 @@ def replay(
         + (f"; go on with --skip {result.position}" if result.stopped else ""),
         highlight=False,
     )
-    if result.ahead_seconds > MAX_AHEAD_S:
-        console.print(
-            f"event times lie up to {result.ahead_seconds / 3600:.1f} h ahead of the clock, and "
-            "enrich will refuse such events: set --start",
-            style="yellow",
-            highlight=False,
-        )
+    tell_ahead(console, result.ahead_seconds)
     if (result.skipped or result.broken_sent) and not allow_skipped:
         raise typer.Exit(1)
 

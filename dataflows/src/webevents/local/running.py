@@ -32,10 +32,14 @@ def announced(pipeline: WebEventPipeline) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def find(name: str | None = None) -> WebEventPipeline:
+BY_BROKER = "name a file and a broker with -f FILE --kafka HOST:PORT"
+
+
+def find(name: str | None = None, otherwise: str = BY_BROKER) -> WebEventPipeline:
     """The pipeline that runs on this machine.
 
     :param name: needed only where several run.
+    :param otherwise: what else a person can do where none runs.
     :raises UserError: when none runs, or several and none is named.
     """
     found = []
@@ -49,7 +53,7 @@ def find(name: str | None = None) -> WebEventPipeline:
     if not found:
         raise UserError(
             f"no pipeline{f' {name}' if name else ''} runs on this machine: start one with "
-            "`webevents run -f FILE`, or name a file and a broker with -f FILE --kafka HOST:PORT"
+            f"`webevents run -f FILE`, or {otherwise}"
         )
     if len(found) > 1:
         names = ", ".join(pipeline.name for pipeline in found)

@@ -42,7 +42,7 @@ class Job:
         self, settings: ReplaySettings, columns: Sequence[str] | None, now_us: int
     ) -> None:
         mapping, file = settings.mapping, settings.path
-        self.start_us = _start_us(settings, now_us)
+        self.start_us = start_of(settings, now_us)
         """Where offsets count from, and to where times are moved; None: times stay."""
         self.passes_lines_on = (
             columns is None
@@ -62,32 +62,14 @@ class Job:
         self._make_id = compile_id(template, columns, file) if made and template else None
         # How event_timestamp comes about.
         own = _source_of(TIMESTAMP, settings, columns)
-        self.times = self._row_times(settings, columns, own)
+        self.times = row_times(
+            settings, columns, self.start_us, own=own, passes_lines_on=self.passes_lines_on
+        )
         self._stamps = TIMESTAMP not in mapping.constants
         self._moves = settings.start is not None
         self._normalises = settings.offset_column is None and settings.time_column in (None, own)
         if columns is not None:
             _require_event(settings, columns, has_time=own is not None)
-
-    def _row_times(
-        self, settings: ReplaySettings, columns: Sequence[str] | None, own: str | None
-    ) -> RowTimes:
-        if settings.offset_column is not None:
-            require_columns("offset column", [settings.offset_column], columns, settings.path)
-            return Offsets(settings.offset_column, self.start_us)
-        named = settings.time_column
-        if named is not None:
-            require_columns("time column", [named], columns, settings.path)
-        column = named or own
-        if column is None and settings.speed is not None:
-            raise UserError(
-                "no column tells the gaps between rows: name an offset column or a time column, "
-                "or replay at full speed"
-            )
-        if column is None and settings.start is not None:
-            raise UserError("start needs an offset column or a time column to count with")
-        lenient = self.passes_lines_on or (named is None and settings.start is None)
-        return Times(column, settings.time_unit, self.start_us, lenient=lenient)
 
     def message(self, row: Row, number: int, raw: bytes | None, time_us: int | None) -> Message:
         """Make a row's message.
@@ -136,7 +118,11 @@ def _source_of(field: str, settings: ReplaySettings, columns: Sequence[str] | No
     return field if columns is None or field in columns else None
 
 
-def _start_us(settings: ReplaySettings, now_us: int) -> int | None:
+def start_of(settings: ReplaySettings, now_us: int) -> int | None:
+    """Where offsets count from, and to where times are moved; None: times stay.
+
+    :param now_us: the wall clock, in microseconds since the epoch.
+    """
     if settings.start is not None:
         return (settings.start - from_us(0)) // timedelta(microseconds=1)
     if settings.offset_column is None:
@@ -145,6 +131,40 @@ def _start_us(settings: ReplaySettings, now_us: int) -> int | None:
         return now_us
     day = to_us(timedelta(days=1))
     return (now_us // day - 1) * day
+
+
+def row_times(
+    settings: ReplaySettings,
+    columns: Sequence[str] | None,
+    start_us: int | None,
+    *,
+    own: str | None = None,
+    passes_lines_on: bool = False,
+) -> RowTimes:
+    """When rows happened, and are to be sent.
+
+    :param columns: the file's; None where rows have their own.
+    :param start_us: see :func:`start_of`.
+    :param own: the column that is a row's time where the settings name none.
+    :param passes_lines_on: whether a row whose time cannot be read is sent all the same.
+    :raises UserError: when the settings do not fit the file.
+    """
+    if settings.offset_column is not None:
+        require_columns("offset column", [settings.offset_column], columns, settings.path)
+        return Offsets(settings.offset_column, start_us)
+    named = settings.time_column
+    if named is not None:
+        require_columns("time column", [named], columns, settings.path)
+    column = named or own
+    if column is None and settings.speed is not None:
+        raise UserError(
+            "no column tells the gaps between rows: name an offset column or a time column, "
+            "or replay at full speed"
+        )
+    if column is None and settings.start is not None:
+        raise UserError("start needs an offset column or a time column to count with")
+    lenient = passes_lines_on or (named is None and settings.start is None)
+    return Times(column, settings.time_unit, start_us, lenient=lenient)
 
 
 def _require_event(settings: ReplaySettings, columns: Sequence[str], *, has_time: bool) -> None:

@@ -37,12 +37,16 @@ def require_columns(
 
 
 def compile_mapping(
-    mapping: ColumnMapping, columns: Sequence[str] | None, file: str
+    mapping: ColumnMapping,
+    columns: Sequence[str] | None,
+    file: str,
+    known: Callable[[str], ValueType | None] = known_type,
 ) -> Callable[[Row], Row]:
     """Make the function from a row to an event; it may change the row.
 
     :param columns: the file's; None where rows have their own (NDJSON), whose values then keep
         their types unless the mapping says otherwise.
+    :param known: the type that a field has where the mapping does not say.
     :raises UserError: when the mapping and the columns do not go together.
     """
     require_columns("rename", list(mapping.rename), columns, file)
@@ -57,7 +61,7 @@ def compile_mapping(
                 raise UserError(
                     f"rename: {file} has a column {field} already; drop or rename that one"
                 )
-        types = {f: kind for f in fields if (kind := known_type(f)) is not None} | types
+        types = {f: kind for f in fields if (kind := known(f)) is not None} | types
     converters = [(field, CONVERTERS[kind], kind) for field, kind in types.items()]
 
     def apply(row: Row) -> Row:

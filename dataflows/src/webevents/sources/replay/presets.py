@@ -1,5 +1,6 @@
 """Settings for well-known files: the day of clicks and transactions of the Fashion Campus shop."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -52,23 +53,28 @@ PRESETS: dict[str, dict[str, Any]] = {
 _MERGED = ("rename", "types", "constants")
 
 
-def with_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
+def with_preset(
+    name: str | None,
+    values: dict[str, Any],
+    presets: Mapping[str, dict[str, Any]] = PRESETS,
+) -> dict[str, Any]:
     """A preset's settings with a person's own on top.
 
     The mapping is laid over part by part: ``rename``, ``types`` and ``constants`` entry by entry,
     ``drop`` is added to.
 
-    :param name: one of :data:`PRESETS`; None: only the own ones.
+    :param name: one of the presets; None: only the own settings.
     :param values: the own settings, by the names of :class:`ReplaySettings`' attributes.
+    :param presets: settings by name.
     :raises UserError: when there is no such preset.
     """
     if name is None:
         return values
-    if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}"
+    if name not in presets:
+        near = get_close_matches(name, presets, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(presets)}"
         raise UserError(f"there is no preset {name}; {hint}")
-    preset = PRESETS[name]
+    preset = presets[name]
     own: dict[str, Any] = values.get("mapping", {})
     mapping = preset["mapping"] | own
     for part in _MERGED:

@@ -5,17 +5,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from webevents.errors import UserError
 from webevents.events.times import from_us
 from webevents.sources.output import Output
 from webevents.sources.pacing import Pacer, SpeedPacer, Unpaced, never
-from webevents.sources.replay.job import Job
+from webevents.sources.replay.job import Job, Message
 from webevents.sources.replay.mapping import RowError
 from webevents.sources.replay.rows import Row, RowSource, Unreadable, open_source
 from webevents.sources.replay.settings import STDIN, ReplaySettings
 from webevents.sources.replay.streams import PatientStdin, ReadError
+from webevents.sources.replay.timing import RowTimes
 
 ISSUES_KEPT = 20
 PROGRESS_EVERY_S = 0.25
@@ -42,9 +43,9 @@ class ReplayResult:
     """What a replay did."""
 
     sent: int
-    """Events that the output has acknowledged, where the replay ended well."""
+    """Rows that the destination has acknowledged, where the replay ended well."""
     skipped: int
-    """Rows that could not become events."""
+    """Rows that could not be sent."""
     broken_sent: int
     """Lines that cannot be read and were sent as they are; among ``sent``."""
     position: int
@@ -73,6 +74,34 @@ class Progress:
     """None for standard input."""
     rows_total: int | None
     """Known for Parquet only."""
+
+
+class RowJob(Protocol):
+    """What becomes of a row."""
+
+    start_us: int | None
+    """Where event times begin, in microseconds since the epoch; None where rows keep their own."""
+    passes_lines_on: bool
+    """Whether rows are sent byte by byte as they are, also those that cannot be read."""
+    times: RowTimes
+
+    def message(self, row: Row, number: int, raw: bytes | None, time_us: int | None) -> Message:
+        """Make a row's message; see :meth:`webevents.sources.replay.job.Job.message`."""
+
+
+class Receiver(Protocol):
+    """Where messages go."""
+
+    def take(self, message: Message, row: int, line: int | None) -> bool:
+        """Take a message over.
+
+        :param row: the number of its row, from 1.
+        :param line: the line in which the row begins, where there are lines.
+        :returns: False where the replay is to stop; the message is not taken then.
+        """
+
+    def flush(self) -> None:
+        """Wait until everything taken is acknowledged."""
 
 
 class ReplayError(UserError):
@@ -112,20 +141,40 @@ def replay(
     source = open_source(settings, stdin)
     try:
         job = Job(settings, source.columns, int(clock() * 1e6))
-        return _Replay(settings, source, job, output, stop, progress, pacer, clock).run()
+        receiver = _ToOutput(output)
+        return Replay(settings, source, job, receiver, stop, progress, pacer, clock).run()
     finally:
         source.close()
 
 
-class _Replay:
-    """The state of one replay."""
+class _ToOutput:
+    """Hands messages to an output."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def take(self, message: Message, row: int, line: int | None) -> bool:
+        self._output.send(message.key, message.value, None)
+        return True
+
+    def flush(self) -> None:
+        self._output.flush(FLUSH_TIMEOUT_S)
+
+
+class Replay:
+    """The state of one replay; the parameters are those of :func:`replay`.
+
+    :param source: the rows; left open.
+    :param job: what becomes of each row.
+    :param receiver: where the messages go; flushed at the end.
+    """
 
     def __init__(
         self,
         settings: ReplaySettings,
         source: RowSource,
-        job: Job,
-        output: Output,
+        job: RowJob,
+        receiver: Receiver,
         stop: Callable[[], bool],
         progress: Callable[[Progress], None] | None,
         pacer: Pacer,
@@ -133,7 +182,7 @@ class _Replay:
     ) -> None:
         self._source = source
         self._job = job
-        self._output = output
+        self._receiver = receiver
         self._stop = stop
         self._progress = progress
         self._pacer = pacer
@@ -148,15 +197,19 @@ class _Replay:
         self._stopped = False
 
     def run(self) -> ReplayResult:
+        """Send the rows.
+
+        :raises ReplayError: when the file cannot be read to its end.
+        """
         try:
             self._send_rows()
         except ReadError as error:
             if not self._stop():  # a stop cuts standard input off
-                self._output.flush(FLUSH_TIMEOUT_S)
+                self._receiver.flush()
                 text = f"{error}; {self._sent:,} events were sent before"
                 raise ReplayError(text, self._result()) from None
             self._stopped = True
-        self._output.flush(FLUSH_TIMEOUT_S)
+        self._receiver.flush()
         self._report()
         return self._result()
 
@@ -210,7 +263,8 @@ class _Replay:
             return True
         if not self._pacer.wait(job.times.stream_us):
             return False
-        self._output.send(message.key, message.value, None)
+        if not self._receiver.take(message, number, source.line):
+            return False
         self._sent += 1
         if message.stamped_us is not None:
             self._latest_us = message.stamped_us
@@ -223,7 +277,8 @@ class _Replay:
         else:
             if not self._pacer.wait(self._job.times.stream_us):
                 return False
-            self._output.send(None, raw, None)
+            if not self._receiver.take(Message(None, raw, None), number, self._source.line):
+                return False
             self._sent += 1
             self._broken += 1
         self._note(number, reason)
