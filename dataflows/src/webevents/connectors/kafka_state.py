@@ -45,7 +45,7 @@ class StateTopic:
             if end > 0:
                 consumer.assign([TopicPartition(topic, partition, 0)])
                 self._read_to(consumer, end, newest)
-            log.info("state read", topic=topic, partition=partition, sessions=len(newest))
+            log.info("state read", topic=topic, partition=partition, entries=len(newest))
             yield from newest.values()
         finally:
             consumer.close()

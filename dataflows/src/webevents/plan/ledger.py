@@ -45,6 +45,8 @@ def observe(plan: Plan, observer: Observer) -> PipelineLedger:
     views = observer.groups({stage.group or stage.name: stage.reads for stage in stages})
     groups = {stage.name: views[stage.group or stage.name] for stage in stages}
     others = {topic for each in plan.workloads if each not in stages for topic in each.writes}
+    written = [topic for each in stages for topic in each.writes]
+    others |= {topic for topic in written if written.count(topic) > 1}
     return PipelineLedger(plan, groups, _problems(stages, groups, others))
 
 
@@ -53,7 +55,8 @@ def _problems(
 ) -> list[str]:
     """Check every stage's counts, and what a stage wrote against what the next one read.
 
-    :param others: topics that not only stages write to: what they hold is not to be told from here.
+    :param others: topics that not only one stage writes to: what they hold is not to be told from
+        here.
     """
     problems = []
     for name, view in groups.items():
@@ -67,7 +70,7 @@ def _problems(
                 )
     for writer in stages:
         for reader in stages:
-            # The first topic that a stage writes is its output; the failed events have no reader.
+            # The first topic that a stage writes is its output.
             if not (writer.writes and writer.writes[0] in reader.reads):
                 continue
             topic = writer.writes[0]

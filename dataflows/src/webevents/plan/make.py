@@ -1,5 +1,7 @@
 """The pure function from a pipeline to its plan."""
 
+from collections.abc import Sequence
+
 from webevents.connectors.kafka import Topic
 from webevents.logic.rows.tables import table_names
 from webevents.plan.capture import capture_topics, connector, table_indices, table_templates
@@ -45,6 +47,8 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
         workloads.append(_archive(pipeline))
     if spec.loader.enabled:
         workloads.append(_loader(pipeline))
+    if spec.alerts.enabled:
+        workloads.append(_detect(pipeline, workloads))
     if spec.generator and spec.generator.enabled:
         workloads.insert(0, _generator(pipeline))
     tables = table_names(spec.store) if spec.store.enabled else ()
@@ -72,15 +76,18 @@ def _topics(pipeline: WebEventPipeline) -> list[Topic]:
     made = [topic(topics.raw), topic(topics.enriched), topic(topics.failed)]
     if spec.source.debezium is not None:
         made += capture_topics(pipeline, {"max.message.bytes": _MAX_MESSAGE_BYTES})
+    state = {
+        "cleanup.policy": "compact",
+        "max.message.bytes": _MAX_MESSAGE_BYTES,
+        # A new owner reads the whole partition: keep little beside the newest values.
+        "segment.ms": "600000",
+        "min.cleanable.dirty.ratio": "0.2",
+        "delete.retention.ms": "600000",
+    }
+    if spec.alerts.enabled:
+        made.append(topic(topics.alerts))
+        made.append(Topic(topics.alerts_state_name, 1, state, spec.kafka.replication_factor))
     if spec.sessions.enabled:
-        state = {
-            "cleanup.policy": "compact",
-            "max.message.bytes": _MAX_MESSAGE_BYTES,
-            # A new owner reads the whole partition: keep little beside the newest values.
-            "segment.ms": "600000",
-            "min.cleanable.dirty.ratio": "0.2",
-            "delete.retention.ms": "600000",
-        }
         made.append(topic(topics.sessions))
         made.append(
             Topic(
@@ -252,6 +259,26 @@ def _archive(pipeline: WebEventPipeline) -> Workload:
         s3=spec.s3,
     )
     return _stage(pipeline, "archive", spec.archive, settings)
+
+
+def _detect(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
+    spec = pipeline.spec
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="detect",
+        group=f"{pipeline.name}-detect",
+        topics=(spec.topics.enriched.name, spec.topics.failed.name),
+        output_topic=spec.topics.alerts.name,
+        state_topic=spec.topics.alerts_state_name,
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.stages.detect.commit_interval,
+        chunk_size=spec.stages.detect.chunk_size,
+        kafka=spec.kafka,
+        sessions=spec.sessions,
+        alerts=spec.alerts,
+        groups={other.name: (other.group, other.reads) for other in others if other.group},
+    )
+    return _stage(pipeline, "detect", spec.stages.detect, settings)
 
 
 def _loader(pipeline: WebEventPipeline) -> Workload:

@@ -3,11 +3,13 @@
 import math
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from webevents.spec.base import Duration, Model
+from webevents.spec.incidents import IncidentKind, IncidentSpec
 
 SESSION_END = "session_end"
 """The end of a visit in the site's transitions."""
@@ -122,6 +124,9 @@ class FaultsSpec(Model):
     """The ways to be corrupt, equally often."""
     bots: Share = 0.0
     """Come from crawlers; independent of the other shares."""
+    incidents: tuple[IncidentSpec, ...] = ()
+    """What goes wrong for a while; they must not overlap. Their truth is labelled, so that alerts
+    can be scored."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -132,6 +137,14 @@ class FaultsSpec(Model):
             )
         if self.corrupt and not self.corrupt_kinds:
             raise ValueError("corruptKinds is empty: name at least one kind, or set corrupt to 0")
+        ordered = sorted(self.incidents, key=lambda incident: incident.start)
+        for one, other in pairwise(ordered):
+            if one.end > other.start:
+                raise ValueError(
+                    f"incidents: {one.kind} and {other.kind} overlap; let one end before the other"
+                )
+        if not self.corrupt_kinds and any(i.kind is IncidentKind.ERRORS for i in ordered):
+            raise ValueError("corruptKinds is empty: an incident of errors needs at least one")
         return self
 
 
@@ -390,7 +403,17 @@ class GeneratorSpec(Model):
             raise ValueError("traffic needs at least one source with a weight above 0")
         if not self.volume and self.time.mode != "wallClock":
             raise ValueError("eventsPerSecond must be above 0 unless time.mode is wallClock")
+        if self.profile != "journeys" and any(
+            incident.kind is IncidentKind.CONVERSION for incident in self.faults.incidents
+        ):
+            raise ValueError("faults.incidents: only the profile journeys has orders (conversion)")
         return self
+
+    @property
+    def order_types(self) -> tuple[str, ...]:
+        """Event types that are orders, in the profile journeys."""
+        kinds = self.journeys.event_types if self.profile == "journeys" else {}
+        return tuple(name for name, kind in kinds.items() if "order" in kind.carries)
 
     @property
     def volume(self) -> bool:

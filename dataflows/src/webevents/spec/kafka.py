@@ -148,15 +148,26 @@ class TopicsSpec(Model):
     """Session records; its companion <name>-state holds the open sessions."""
     failed: FailedTopicSpec = FailedTopicSpec()
     """What a stage could not process, with the reason."""
+    alerts: TopicSpec = TopicSpec(name="web-alerts", partitions=1)
+    """Alerts, a record for each change; its companion <name>-state holds what is usual."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        names = [self.raw.name, self.enriched.name, self.sessions.name, self.failed.name]
-        if len({*names, self.state_name}) <= len(names):
-            raise ValueError("raw, enriched, sessions (and its -state) and failed need own names")
+        topics = (self.raw, self.enriched, self.sessions, self.failed, self.alerts)
+        names = [topic.name for topic in topics]
+        if len({*names, self.state_name, self.alerts_state_name}) <= len(names) + 1:
+            raise ValueError(
+                "raw, enriched, sessions (and its -state), failed and alerts (and its -state) need "
+                "own names"
+            )
         return self
 
     @property
     def state_name(self) -> str:
         """The compacted topic of open sessions, co-partitioned with ``enriched``."""
         return f"{self.sessions.name}-state"
+
+    @property
+    def alerts_state_name(self) -> str:
+        """The compacted topic of the detect stage's state."""
+        return f"{self.alerts.name}-state"

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from webevents.spec.alerts import AlertsSpec
 from webevents.spec.base import Model
 from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
@@ -50,6 +51,8 @@ class PipelineSpec(Model):
     """Raw events as objects in the object store."""
     loader: LoaderSpec = LoaderSpec()
     """Archived events in PostgreSQL."""
+    alerts: AlertsSpec = AlertsSpec()
+    """What is watched, when it is an alert, and who is told."""
     stages: StagesSpec = StagesSpec()
     """Workers and pace of each stage."""
     pods: PodsSpec = PodsSpec()

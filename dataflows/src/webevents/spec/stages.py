@@ -85,6 +85,15 @@ class SinkStageSpec(StageSpec):
     """How often results and offsets are committed; the delay that a stage adds at most."""
 
 
+class DetectStageSpec(StageSpec):
+    """How the detect stage runs."""
+
+    replicas: int = Field(default=1, ge=0, le=1)
+    """One worker at most: alerts are about all partitions together."""
+    commit_interval: Duration = timedelta(seconds=1)
+    """How often results and offsets are committed; the delay that a stage adds at most."""
+
+
 class StagesSpec(Model):
     """How each stage runs."""
 
@@ -98,3 +107,5 @@ class StagesSpec(Model):
     """The stage that writes to Elasticsearch."""
     store: SinkStageSpec = SinkStageSpec()
     """The stage that writes to PostgreSQL."""
+    detect: DetectStageSpec = DetectStageSpec()
+    """The stage that raises alerts."""

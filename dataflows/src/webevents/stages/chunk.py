@@ -79,6 +79,10 @@ class StageStatus:
     """Documents, rows or objects that were sent again; counts up while the processor lives."""
     objects_waiting: int | None = None
     """Objects that are complete and wait to be stored or loaded."""
+    alerts_firing: int | None = None
+    """Alerts that are open."""
+    notices_waiting: int | None = None
+    """What receivers of alerts are still to be told."""
 
 
 class Processor(ABC):
@@ -98,6 +102,9 @@ class Processor(ABC):
 
     def revoked(self, topic: str, partition: int) -> None:
         """Give a partition up; everything of it is committed."""
+
+    def reached_end(self, topic: str, partition: int) -> None:
+        """Learn that everything of a partition is read at the moment."""
 
     def flush(self, topic: str, partition: int) -> Flush:
         """Collect what belongs into the commit beside the chunks' records."""

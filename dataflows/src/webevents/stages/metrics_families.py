@@ -134,6 +134,18 @@ def status_families(who: Sequence[str], status: StageStatus) -> Iterator[Metric]
         "Documents, rows, objects or rounds of the loader that were tried again.",
         labels=WHO,
     )
+    alerts = GaugeMetricFamily(
+        "webevents_alerts_firing", "Alerts that are open (stage detect).", labels=WHO
+    )
+    notices = GaugeMetricFamily(
+        "webevents_alert_notices_waiting",
+        "What receivers of alerts are still to be told (stage detect).",
+        labels=WHO,
+    )
+    if status.alerts_firing is not None:
+        alerts.add_metric(who, status.alerts_firing)
+    if status.notices_waiting is not None:
+        notices.add_metric(who, status.notices_waiting)
     if status.open_sessions is not None:
         sessions.add_metric(who, status.open_sessions)
     if status.objects_waiting is not None:
@@ -143,4 +155,4 @@ def status_families(who: Sequence[str], status: StageStatus) -> Iterator[Metric]
         outage.add_metric(who, 0 if since is None else 1)
         outage_seconds.add_metric(who, 0 if since is None else max(time.time() - since, 0))
         repeated.add_metric(who, status.repeated)
-    yield from (sessions, waiting, outage, outage_seconds, repeated)
+    yield from (sessions, waiting, outage, outage_seconds, repeated, alerts, notices)

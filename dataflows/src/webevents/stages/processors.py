@@ -37,3 +37,7 @@ def make_processor(settings: StageSettings, kafka: dict[str, Any]) -> Processor:
             from webevents.stages.archive import make_archive
 
             return make_archive(settings)
+        case "detect":
+            from webevents.stages.detect import make_detect
+
+            return make_detect(settings, kafka)

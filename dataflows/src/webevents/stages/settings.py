@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from webevents.spec.alerts import AlertsSpec
 from webevents.spec.base import Duration, Model
 from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
@@ -13,7 +14,7 @@ from webevents.spec.s3 import ArchiveSpec, S3Spec
 from webevents.spec.source import DebeziumSpec
 from webevents.spec.stages import EventsSpec, SessionsSpec
 
-StageName = Literal["capture", "enrich", "sessionize", "index", "store", "archive"]
+StageName = Literal["capture", "enrich", "sessionize", "index", "store", "archive", "detect"]
 
 
 class StageSettings(Model):
@@ -45,3 +46,6 @@ class StageSettings(Model):
     """The index of each captured table."""
     sessions_topic: str | None = None
     """The topic among ``topics`` that holds session records."""
+    alerts: AlertsSpec | None = None
+    groups: dict[str, tuple[str, tuple[str, ...]]] = Field(default_factory=dict)
+    """The other stages: consumer group and topics of each, to see how far it is behind."""

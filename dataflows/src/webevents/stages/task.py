@@ -94,6 +94,7 @@ class StreamTask:
         self._ledgers: dict[tuple[str, int], PartitionLedger] = {}
         self._positions: dict[tuple[str, int], int] = {}
         self._touched: set[tuple[str, int]] = set()
+        self._ended: list[tuple[str, int]] = []
         self._in_transaction = False
         self._last_commit = time.monotonic()
         self._stalled_since: float | None = None
@@ -125,6 +126,7 @@ class StreamTask:
         if self._in_flow:
             return []
         self._settle()
+        self._tell_ends()
         if self._should_stop() and self._finish():
             raise StopIteration
         now = time.monotonic()
@@ -226,11 +228,20 @@ class StreamTask:
         if error.code() == KafkaError._PARTITION_EOF:
             # Behind the last message may stand a transaction's marker: the end of the partition
             # is committed too, so that the lag of an idle stage is exactly 0 to every tool.
-            self._positions[message.topic(), message.partition()] = message.offset()
+            source = (message.topic(), message.partition())
+            self._positions[source] = message.offset()
+            self._ended.append(source)
         elif error.fatal():
             raise TaskLost(error.str())
         else:
             log.warning("reading", error=error.str())
+
+    def _tell_ends(self) -> None:
+        """Tell the processor of ends, behind the chunks that were read before them."""
+        for source in self._ended:
+            if source in self._ledgers:
+                self._processor.reached_end(*source)
+        self._ended.clear()
 
     def _ends(self, now: float) -> dict[tuple[str, int], int]:
         """The ends of the partitions as the last fetch has told them, without asking the brokers.

@@ -14,6 +14,7 @@ from webevents.sources.pacing import even_slot
 from webevents.sources.simulator.arrivals import Arrivals
 from webevents.sources.simulator.chance import TimeText, seeded
 from webevents.sources.simulator.corrupt import spoil
+from webevents.sources.simulator.incidents import Incident, Incidents, incidents_of
 from webevents.sources.simulator.shop import Shop
 from webevents.sources.simulator.truth import Truth
 from webevents.sources.simulator.visit import MEAN_CRAWL, Profile, Visit
@@ -46,6 +47,8 @@ class Simulated(msgspec.Struct, gc=False):
     fault: str | None = None
     kind: CorruptKind | None = None
     copy: int = 0
+    incident: str | None = None
+    """The incident that was when it arrived."""
 
     @property
     def key(self) -> bytes | None:
@@ -69,6 +72,7 @@ class Simulated(msgspec.Struct, gc=False):
             fault=self.fault,
             kind=None if self.kind is None else str(self.kind),
             copy=self.copy,
+            incident=self.incident,
         )
 
 
@@ -142,11 +146,26 @@ class Simulator:
         self._late_us = to_us(faults.late_by)
         self._jitter_us = to_us(faults.out_of_order_by)
         self._copy_us = to_us(faults.duplicates_by)
+        self.incidents: list[Incident] = incidents_of(spec, start_us)
+        """The truth about the incidents, in the order of their times."""
+        self._incidents: Incidents | None = None
+        if self.incidents:
+            chance = seeded(self.seed, spec.profile, replica, replicas, "incidents")
+            self._incidents = Incidents(self.incidents, chance, spec.order_types)
 
     def __iter__(self) -> Iterator[Simulated]:
         if self.spec.time.mode == "wallClock":
-            return self._by_slots(self._slots or self._even_slots())
-        return self._by_timeline()
+            messages = self._by_slots(self._slots or self._even_slots())
+        else:
+            messages = self._by_timeline()
+        return messages if self._incidents is None else self._labelled(messages, self._incidents)
+
+    @staticmethod
+    def _labelled(messages: Iterator[Simulated], incidents: Incidents) -> Iterator[Simulated]:
+        for message in messages:
+            incident = incidents.at(message.arrival_us)
+            message.incident = incident.name if incident else None
+            yield message
 
     def events_per_visit(self) -> float:
         """Mean number of messages of a visit, copies and crawlers included."""
@@ -189,6 +208,7 @@ class Simulator:
         visits_per_day = self.events_per_second() * 86_400 / self.events_per_visit()
         arrivals = Arrivals(visits_per_day, self.spec.visits.hourly_weights, self._rng)
         order, pending, end_us = self._order, self._pending, self.end_us
+        incidents = self._incidents
         active: list[tuple[int, int, Visit]] = []
         opening = arrivals.after(self.start_us)
         while True:
@@ -199,10 +219,15 @@ class Simulator:
             if now >= end_us:
                 return
             if now == opening:
-                heappush(active, (now, next(order), self._open(now)))
+                for _ in range(incidents.times(now) if incidents else 1):
+                    heappush(active, (now, next(order), self._open(now)))
                 opening = arrivals.after(now)
                 continue
             visit = active[0][2]
+            if incidents and incidents.leaves(visit, now):
+                heappop(active)
+                self._pool.leave(visit.visitor, now)
+                continue
             message = self._event(visit, now)
             next_us = self._onwards(visit, now)
             if next_us < 0:
@@ -215,30 +240,36 @@ class Simulator:
 
     def _by_slots(self, next_slot: Callable[[], int | None]) -> Iterator[Simulated]:
         """Each slot takes one message: one that is due, or the first of a new visit."""
-        order, pending = self._order, self._pending
         active: list[tuple[int, int, Visit]] = []
+        incidents = self._incidents
         while (now := next_slot()) is not None and now < self.end_us:
-            message: Simulated | None = None
-            while message is None:
-                if pending and pending[0][0] <= now:
-                    message = heappop(pending)[2]
-                    message.arrival_us = now
-                    break
-                if active and active[0][0] <= now:
-                    visit = heappop(active)[2]
-                    if now - visit.sure_us > self._max_pause_us:
-                        # The rate was too low for as many visitors: this one has left.
-                        self._pool.leave(visit.visitor, now)
-                        continue
-                else:
-                    visit = self._open(now)
-                message = self._event(visit, now)
-                next_us = self._onwards(visit, now)
-                if next_us < 0:
+            for _ in range(incidents.times(now) if incidents else 1):
+                yield self._take(active, now)
+
+    def _take(self, active: list[tuple[int, int, Visit]], now: int) -> Simulated:
+        """The next message of a slot."""
+        order, pending = self._order, self._pending
+        message: Simulated | None = None
+        while message is None:
+            if pending and pending[0][0] <= now:
+                message = heappop(pending)[2]
+                message.arrival_us = now
+                break
+            if active and active[0][0] <= now:
+                visit = heappop(active)[2]
+                if now - visit.sure_us > self._max_pause_us:
+                    # The rate was too low for as many visitors: this one has left.
                     self._pool.leave(visit.visitor, now)
-                else:
-                    heappush(active, (next_us, next(order), visit))
-            yield message
+                    continue
+            else:
+                visit = self._open(now)
+            message = self._event(visit, now)
+            next_us = self._onwards(visit, now)
+            if next_us < 0:
+                self._pool.leave(visit.visitor, now)
+            else:
+                heappush(active, (next_us, next(order), visit))
+        return message
 
     def _event(self, visit: Visit, now: int) -> Simulated | None:
         """The visit's present event; None where it arrives later."""
@@ -246,6 +277,11 @@ class Simulator:
         event_id = b"%s%012x" % (visit.id_prefix, number)
         value = visit.render(event_id, self._text(now))
         visit.events += 1
+        if self._incidents is not None:
+            if self._incidents.prevents(value, now):
+                return None
+            if self._may_be_missing(visit, now) and self._incidents.spoils(now):
+                return self._spoilt(visit, now, event_id, value)
         if not self._duplicates or (u := self._rng.random()) >= self._duplicates:
             visit.sure_us = now
             return Simulated(value, now, event_id, now, visit)
@@ -260,14 +296,12 @@ class Simulator:
             copy_us = now + 1 + int(random() * self._copy_us)
             self._delay(Simulated(value, copy_us, event_id, now, visit, "duplicate", copy=1))
             return Simulated(value, now, event_id, now, visit, "duplicate")
-        if now - visit.sure_us > self._max_pause_us // 2:
+        if not self._may_be_missing(visit, now):
             # Without this event too, the pause that remains could look like the visit's end.
             visit.sure_us = now
             return Simulated(value, now, event_id, now, visit)
         if u < self._corrupt:
-            kinds = self.spec.faults.corrupt_kinds
-            kind = kinds[int(random() * len(kinds))]
-            return Simulated(spoil(value, kind), now, event_id, now, visit, "corrupt", kind)
+            return self._spoilt(visit, now, event_id, value)
         if u < self._late:
             half = self._late_us // 2
             arrival_us = now + half + int(random() * (self._late_us - half))
@@ -276,6 +310,14 @@ class Simulator:
             arrival_us = now + 1 + int(random() * self._jitter_us)
             self._delay(Simulated(value, arrival_us, event_id, now, visit, "out_of_order"))
         return None
+
+    def _may_be_missing(self, visit: Visit, now: int) -> bool:
+        return now - visit.sure_us <= self._max_pause_us // 2
+
+    def _spoilt(self, visit: Visit, now: int, event_id: bytes, value: bytes) -> Simulated:
+        kinds = self.spec.faults.corrupt_kinds
+        kind = kinds[int(self._rng.random() * len(kinds))]
+        return Simulated(spoil(value, kind), now, event_id, now, visit, "corrupt", kind)
 
     def _delay(self, message: Simulated) -> None:
         heappush(self._pending, (message.arrival_us, next(self._order), message))

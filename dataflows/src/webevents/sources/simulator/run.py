@@ -12,6 +12,7 @@ from webevents.events.times import EPOCH, to_us
 from webevents.sources.output import Output
 from webevents.sources.pacing import Pacer, RatePacer, SettingsFile, SpeedPacer, Unpaced, never
 from webevents.sources.simulator.engine import Simulator
+from webevents.sources.simulator.incidents import incidents_path, write_incidents
 from webevents.sources.simulator.truth import TruthWriter
 from webevents.spec.generator import GeneratorSpec
 
@@ -69,7 +70,8 @@ def run_simulator(
     :param output: where events go; it is flushed, and closed by the caller.
     :param count: messages to send at most.
     :param seconds: seconds to run at most, by the wall clock.
-    :param truth_path: file for the truth of each message, in their order.
+    :param truth_path: file for the truth of each message, in their order; the incidents' goes
+        beside it (:func:`~webevents.sources.simulator.incidents.incidents_path`).
     :param rate_file: JSON file that changes the rate while running: ``{"eventsPerSecond": n}``
         in wall-clock time (the total of all replicas), ``{"speed": n}`` in accelerated time.
     :param stop: asked several times a second.
@@ -114,6 +116,8 @@ def run_simulator(
             stop=ended,
             not_after=time.time if start_us <= now_us else None,
         )
+    if truth_path and simulator.incidents:
+        write_incidents(simulator.incidents, incidents_path(truth_path))
     sent = 0
     with ExitStack() as stack:
         stack.enter_context(_rare_collections())

@@ -32,7 +32,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     copy: int = 0
     """1 on the second message of a duplicate."""
     incident: str | None = None
-    """Reserved for labelled incidents."""
+    """The incident that was when the message arrived."""
 
 
 class TruthWriter:
