@@ -50,6 +50,10 @@ test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECON
 bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (needs KUBECONFIG)
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/operator_scale.py
 
+.PHONY: bench-alerts
+bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean traffic
+	$(BIN)/python tests/bench/alerts.py
+
 .PHONY: format
 format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .

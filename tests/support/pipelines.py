@@ -79,9 +79,9 @@ class TestPipeline:
 
     def make_topics(self) -> None:
         """Create the topics before the pipeline runs, to feed it."""
-        ensure_topics(AdminClient(self.servers.config), make_plan(self._connected()).topics)
+        ensure_topics(AdminClient(self.servers.config), make_plan(self.connected()).topics)
 
-    def _connected(self) -> WebEventPipeline:
+    def connected(self) -> WebEventPipeline:
         kafka = KafkaSpec(bootstrap_servers=self.servers.kafka)
         spec = self.pipeline.spec.model_copy(update={"kafka": kafka})
         return self.pipeline.model_copy(update={"spec": spec})
@@ -128,7 +128,7 @@ class TestPipeline:
         return found
 
 
-_TOPICS = ("raw", "enriched", "sessions", "failed")
+_TOPICS = ("raw", "enriched", "sessions", "failed", "alerts")
 
 
 @dataclass

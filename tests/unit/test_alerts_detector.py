@@ -278,7 +278,7 @@ def test_late_events_count_where_they_belong_or_not_at_all() -> None:
         ({"rules": {"failedShare": {"window": "90s"}}}, "whole minutes"),
         (
             {"rules": {"anomalies": [{"series": "events", "windows": ["7m"]}]}},
-            "must divide an hour",
+            "must divide an h",
         ),
         ({"rules": {"anomalies": [{"series": "events"}, {"series": "events"}]}}, "twice"),
         ({"receivers": {"x": {}}}, "exactly one of"),

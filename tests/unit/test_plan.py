@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from webevents.errors import UserError
 from webevents.plan.make import make_plan
 from webevents.plan.model import Plan
 from webevents.sources.settings import GeneratorSettings
@@ -127,3 +128,27 @@ def test_retention_and_replication_reach_the_topics() -> None:
     )
     raw = plan.topics[0]
     assert (raw.name, raw.config["retention.ms"], raw.replication_factor) == ("r", "3600000", 3)
+
+
+def test_alerts_are_one_worker_over_all_partitions() -> None:
+    plan = plan_of({"alerts": {"enabled": True}, "topics": {"alerts": {"name": "a"}}})
+    detect = next(workload for workload in plan.workloads if workload.name == "detect")
+    assert detect.replicas == 1
+    assert detect.reads == ("enriched-web-events", "failed-web-events")
+    assert detect.writes[0] == "a"
+    topics = {topic.name: topic for topic in plan.topics}
+    assert topics["a-state"].partitions == 1
+    assert topics["a-state"].config["cleanup.policy"] == "compact"
+    assert "cleanup.policy" not in topics["a"].config
+    settings = detect.settings.model_dump()
+    assert set(settings["groups"]) == {"enrich", "sessionize", "index"}
+    assert "detect" not in {workload.name for workload in plan_of({}).workloads}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"stages": {"detect": {"replicas": 2}}}, {"topics": {"alerts": {"name": "raw-web-events"}}}],
+)
+def test_detectors_and_topics_that_would_be_in_each_others_way(spec: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"detect.replicas is 0 or 1|need own names"):
+        plan_of(spec)

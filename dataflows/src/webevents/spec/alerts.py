@@ -1,5 +1,6 @@
 """spec.alerts: what is watched, when it is an alert, and who is told."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -216,10 +217,15 @@ class AlertmanagerReceiver(Model):
     token_env: str | None = None
     resend_every: Duration = timedelta(minutes=1)
     """How often a firing alert is told again, lest Alertmanager takes it for resolved."""
-    labels: dict[Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")], str] = Field(
-        default_factory=dict
-    )
+    labels: dict[str, str] = Field(default_factory=dict)
     """Labels that are added to each alert."""
+
+    @model_validator(mode="after")
+    def _label_names(self) -> Self:
+        for name in self.labels:
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
+                raise ValueError(f"labels.{name}: a label is letters, digits and _, no digit first")
+        return self
 
 
 class Receiver(Model):
@@ -266,7 +272,12 @@ class AlertsSpec(Model):
     """Minutes in a row that must be well again."""
     weeks: int = Field(default=6, ge=3, le=26)
     """How many weeks of each hour of the week are remembered."""
-    receivers: dict[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")], Receiver] = (
-        Field(default_factory=dict)
-    )
+    receivers: dict[str, Receiver] = Field(default_factory=dict)
     """Who is told, by a name of yours; alerts are in the topic without any."""
+
+    @model_validator(mode="after")
+    def _receiver_names(self) -> Self:
+        for name in self.receivers:
+            if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name):
+                raise ValueError(f"receivers.{name}: a name is small letters, digits and -")
+        return self

@@ -71,10 +71,10 @@ def post(request: Request, timeout_s: float) -> None:
 
     :raises Failure: when the receiver did not take it; the reason names no URL.
     """
-    made = urllib.request.Request(  # noqa: S310 - the spec takes http and https only
-        request.url, request.body, request.headers, method="POST"
-    )
     try:
+        made = urllib.request.Request(  # noqa: S310 - the spec takes http and https only
+            request.url, request.body, request.headers, method="POST"
+        )
         _open(made, timeout=timeout_s).close()  # its status says all
     except urllib.error.HTTPError as error:
         with error:
@@ -164,6 +164,9 @@ class Sender:
                 failure = Failure(str(error))
             except Failure as error:
                 failure = error
+            except Exception as error:
+                # A fault of our own must not end the thread; its text may hold a secret.
+                failure = Failure(type(error).__name__)
             if failure.final:
                 log.error(
                     "alert refused",

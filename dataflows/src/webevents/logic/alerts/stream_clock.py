@@ -95,8 +95,9 @@ class StreamClock:
         waiting = [each for each in self._partitions.values() if not each.at_end]
         if self._live:
             if not waiting and not settled:
-                return None
-            until = min([now_us, *(each.record_us for each in waiting)])
-            return until - self._delay_us
+                # What has arrived is read; that nothing came since is not known.
+                read = max(each.record_us for each in self._partitions.values())
+                return min(read, now_us) - self._delay_us
+            return min([now_us, *(each.record_us for each in waiting)]) - self._delay_us
         until = min((each.event_us for each in waiting), default=self._newest_us)
         return min(until - PAST_DELAY_US, now_us - self._delay_us)
