@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,7 @@ def sum_up(scores: list[Score]) -> dict[str, Any]:
         "found": dict(found),
         "missed": [line for score in troubled for line in score.missed],
         "falseAlarms": [f"{score.name}: {line}" for score in scores for line in score.false],
-        "shops": [asdict(score) for score in scores],
+        "shops": [vars(score) for score in scores],
     }
     report["met"] = (
         report["precision"] >= GOAL
