@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from alert_life import alert, resolved
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from pipelines import Servers, TestPipeline
 from receivers import LocalReceiver
 
@@ -202,6 +202,33 @@ def test_live_silence_by_the_wall_clock_on_every_receiver(
         assert {each["dedup_key"] for each in duty} == {raised[0].alert_id}
         log = lab.log.read_text()
         assert "s3cret" not in log and ROUTING_KEY not in log
+    finally:
+        lab.close()
+
+
+@pytest.mark.integration
+def test_a_stage_that_is_behind_is_an_alert_until_it_has_caught_up(
+    kafka: str, tmp_path: Path
+) -> None:
+    """The stage enrich does not run, so that what is in its topic waits; then its group moves."""
+    rules = {"lag": {"above": 20, "lasting": "1m"}}
+    lab = Lab(kafka, tmp_path, {"resolveAfter": 1, "rules": rules})
+    raw = lab.topics.raw.name
+    try:
+        producer = Producer(lab.made.servers.config)
+        for number in range(50):
+            producer.produce(raw, b"{}", str(number))
+        assert producer.flush(30) == 0
+        lab.start()
+        raised = lab.wait_for(1)
+        assert [(each.rule, each.series, each.value) for each in raised] == [("lag", "enrich", 50)]
+        ends = lab.observer.offsets([raw])
+        group = lab.made.servers.config | {"group.id": f"{lab.made.name}-enrich"}
+        consumer = Consumer(group)
+        offsets = [TopicPartition(*source, end) for source, end in ends.items()]
+        consumer.commit(offsets=offsets, asynchronous=False)
+        consumer.close()
+        assert [each.status for each in lab.wait_for(2, 150)] == ["firing", "resolved"]
     finally:
         lab.close()
 
