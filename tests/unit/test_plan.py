@@ -150,5 +150,5 @@ def test_alerts_are_one_worker_over_all_partitions() -> None:
     [{"stages": {"detect": {"replicas": 2}}}, {"topics": {"alerts": {"name": "raw-web-events"}}}],
 )
 def test_detectors_and_topics_that_would_be_in_each_others_way(spec: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"detect.replicas is 0 or 1|need own names"):
+    with pytest.raises(UserError, match=r"detect.replicas|need own names"):
         plan_of(spec)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from webevents.errors import UserError
+from webevents.spec.alerts import AlertsSpec, Receiver
 from webevents.spec.load import parse_pipeline
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.secrets import SecretRef, environment, files, references, with_secrets_in
@@ -56,3 +57,12 @@ def test_what_is_no_reference_is_refused(value: str) -> None:
     made = pipeline({"kafka": {"sasl": {"username": "u", "passwordFile": value}}})
     with pytest.raises(UserError, match="secret:NAME/KEY"):
         with_secrets_in(made, Path("/run/s"))
+
+
+def test_receivers_of_alerts_may_refer_to_secrets() -> None:
+    receiver = Receiver.model_validate({"slack": {"urlFile": "secret:chat/url"}})
+    alerts = AlertsSpec(receivers={"team": receiver})
+    assert references(alerts) == [("chat", "url")]
+    assert [file.field for file in files(alerts)] == ["receivers.team.slack.urlFile"]
+    placed = with_secrets_in(alerts, Path("/secrets")).receivers["team"].slack
+    assert placed and placed.url_file == "/secrets/chat/url"

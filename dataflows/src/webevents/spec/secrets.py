@@ -74,6 +74,11 @@ def _leaves(model: BaseModel, path: str) -> Iterator[tuple[str, str, object]]:
         field = f"{path}.{alias}" if path else alias
         if isinstance(value, BaseModel):
             yield from _leaves(value, field)
+        elif isinstance(value, dict) and any(
+            isinstance(each, BaseModel) for each in value.values()
+        ):
+            for key, each in value.items():
+                yield from _leaves(each, f"{field}.{key}")
         else:
             yield name, field, value
 
@@ -102,6 +107,11 @@ def with_secrets_in(model: M, folder: Path) -> M:
     for name, value in model:
         if isinstance(value, BaseModel):
             changed[name] = with_secrets_in(value, folder)
+        elif isinstance(value, dict):
+            changed[name] = {
+                key: with_secrets_in(each, folder) if isinstance(each, BaseModel) else each
+                for key, each in value.items()
+            }
         elif isinstance(value, str) and name.endswith("_file"):
             changed[name] = placed(value)
         elif isinstance(value, tuple) and name == _LIST_OF_FILES:
