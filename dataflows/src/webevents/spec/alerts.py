@@ -21,7 +21,9 @@ class Rule(Model):
     """What every rule has."""
 
     enabled: bool = True
+    """Whether the rule holds."""
     severity: Severity = "warning"
+    """How urgent its alerts are."""
 
 
 def _whole_minutes(window: timedelta) -> timedelta:
@@ -44,6 +46,7 @@ class NoEventsRule(Rule):
     """Nothing comes any more."""
 
     severity: Severity = "critical"
+    """How urgent its alerts are."""
     after: Duration = timedelta(minutes=10)
     """How long nothing has come; whole minutes."""
 
@@ -67,6 +70,7 @@ class FailedEventsRule(WindowRule):
     """Many events cannot be processed, whatever their share."""
 
     enabled: bool = False
+    """Whether the rule holds."""
     above: int = Field(default=1000, ge=0)
     """Failed events of the window."""
 
@@ -93,6 +97,7 @@ class SeasonalRule(Rule):
     """The last whiles that are compared; one beyond the limit is enough. A short one is quick, a
     long one finds less in fewer events. Each divides an hour, or is whole hours, up to 6."""
     direction: Literal["drop", "surge", "both"] = "both"
+    """What is an alert: less than usual, more, or both."""
     sensitivity: float = Field(default=6.0, ge=2, le=100)
     """How many robust standard deviations away from the usual is an alert; less finds more, and
     more that is nothing."""
@@ -115,10 +120,15 @@ class RevenueDropRule(SeasonalRule):
     """The revenue falls."""
 
     severity: Severity = "critical"
+    """How urgent its alerts are."""
     windows: Annotated[tuple[Window, ...], Field(min_length=1)] = _OF_FEW
+    """The last whiles that are compared; one beyond the limit is enough."""
     direction: Literal["drop"] = "drop"
+    """Less than usual."""
     sensitivity: float = Field(default=5.0, ge=2, le=100)
+    """How many robust standard deviations below the usual is an alert."""
     min_deviation: float = Field(default=0.5, gt=0, le=1)
+    """Less than this share below the usual is no alert, however sure it is."""
 
 
 class AnomalyRule(SeasonalRule):
@@ -137,10 +147,15 @@ class AlertRules(Model):
     """When something is an alert."""
 
     no_events: NoEventsRule = NoEventsRule()
+    """Nothing comes any more."""
     failed_share: FailedShareRule = FailedShareRule()
+    """A share of the events cannot be processed."""
     failed_events: FailedEventsRule = FailedEventsRule()
+    """Many events cannot be processed."""
     lag: LagRule = LagRule()
+    """A stage is behind."""
     revenue_drop: RevenueDropRule = RevenueDropRule()
+    """The revenue falls."""
     anomalies: tuple[AnomalyRule, ...] = _anomalies()
     """Series that are compared with what is usual for the hour of the week."""
 
@@ -156,19 +171,24 @@ class Throttle(Model):
     """At most so many messages within a while; resolutions of what was told are never held back."""
 
     max: int = Field(default=20, ge=1)
+    """How many."""
     per: Duration = timedelta(hours=1)
+    """Within how long."""
 
 
 class WebhookReceiver(Model):
     """A POST of JSON to a URL of your own."""
 
     url: HttpUrl | None = None
+    """Where to send it, where the URL is no secret."""
     url_file: str | None = None
     """File that holds the URL, where it is a secret."""
     url_env: str | None = None
+    """Environment variable that holds the URL."""
     token_file: str | None = None
     """File with a token that is sent as Authorization: Bearer."""
     token_env: str | None = None
+    """Environment variable that holds the token."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -183,7 +203,9 @@ class SlackReceiver(Model):
     """A Slack incoming webhook; its URL is a secret."""
 
     url_file: str | None = None
+    """File that holds the URL."""
     url_env: str | None = None
+    """Environment variable that holds the URL."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -198,6 +220,7 @@ class PagerDutyReceiver(Model):
     routing_key_file: str | None = None
     """File that holds the integration key."""
     routing_key_env: str | None = None
+    """Environment variable that holds the integration key."""
     url: HttpUrl = "https://events.pagerduty.com/v2/enqueue"
     """Another for accounts in the EU service region."""
 
@@ -214,7 +237,9 @@ class AlertmanagerReceiver(Model):
     url: HttpUrl
     """Where it is, without /api/v2."""
     token_file: str | None = None
+    """File with a token that is sent as Authorization: Bearer."""
     token_env: str | None = None
+    """Environment variable that holds the token."""
     resend_every: Duration = timedelta(minutes=1)
     """How often a firing alert is told again, lest Alertmanager takes it for resolved."""
     labels: dict[str, str] = Field(default_factory=dict)
@@ -232,9 +257,13 @@ class Receiver(Model):
     """Who is told; exactly one kind."""
 
     webhook: WebhookReceiver | None = None
+    """A URL of your own."""
     slack: SlackReceiver | None = None
+    """A channel of Slack."""
     pagerduty: PagerDutyReceiver | None = None
+    """A service of PagerDuty."""
     alertmanager: AlertmanagerReceiver | None = None
+    """A Prometheus Alertmanager."""
     severities: tuple[Severity, ...] = ("critical", "error", "warning", "info")
     """What it is told of."""
     repeat_every: Duration | None = timedelta(hours=4)
@@ -259,7 +288,9 @@ class AlertsSpec(Model):
     """What is watched, when it is an alert, and who is told."""
 
     enabled: bool = False
+    """Whether the stage detect runs."""
     rules: AlertRules = AlertRules()
+    """When something is an alert."""
     delay: Duration = timedelta(minutes=1)
     """How long after its end a minute is judged, so that its events have come."""
     max_age: Duration = timedelta(hours=1)

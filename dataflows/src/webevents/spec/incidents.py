@@ -29,6 +29,7 @@ class IncidentSpec(Model):
     start: Duration
     """How long after the beginning of simulated time."""
     duration: Duration
+    """How long it lasts."""
     share: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
     """What is missing or corrupt, of 1; for surge, what comes on top: 2 is three times as much."""
 
