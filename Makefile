@@ -63,6 +63,10 @@ reference: $(READY) ## Write docs/reference.md from the models
 crd: $(READY) ## Write the CustomResourceDefinition from the models
 	@scripts/make-crd
 
+.PHONY: images
+images: ## Build the images with docker, podman or buildah; TO=FOLDER also saves them there
+	@scripts/images $(TO)
+
 .PHONY: lock
 lock: $(READY) ## Pin the dependencies anew
 	UV=$(BIN)/uv scripts/lock --upgrade
