@@ -25,7 +25,7 @@ demo: $(READY) ## Run the web-events example on real servers; SECONDS=60 stops b
 SECONDS_ASKED := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 
 .PHONY: test
-test: lint unit integration test-cluster ## Lint, check types and layers, run all tests
+test: lint unit chart integration test-cluster ## Lint, check types and layers, run all tests
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and import layers
@@ -49,6 +49,18 @@ test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECON
 .PHONY: bench-operator
 bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (needs KUBECONFIG)
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/operator_scale.py
+
+.PHONY: chart
+chart: $(READY) ## Render the chart and have an API server judge it (KUBECONFIG; needs helm)
+	$(PYTEST) tests/chart -n 2 -q
+
+.PHONY: chart-files
+chart-files: $(READY) ## Write the chart's values, schema and table from the models
+	@scripts/make-chart
+
+.PHONY: e2e
+e2e: $(READY) ## Build the images and test the whole system on the cluster of KUBECONFIG
+	$(PYTEST) tests/e2e -x -v -s
 
 .PHONY: format
 format: $(READY) ## Format the code

@@ -46,7 +46,7 @@ def pod_specs(objects: list[Object]) -> Iterator[tuple[str, Object]]:
 
 def test_the_made_files_are_those_of_the_code() -> None:
     for path, text in chart_files(CHART, ROOT / "manifests/monitoring/alerts.yaml").items():
-        assert path.read_text() == text, f"{path.name}: run make chart"
+        assert path.read_text() == text, f"{path.name}: run make chart-files"
 
 
 @pytest.mark.parametrize("file", FILES)
