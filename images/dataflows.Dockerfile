@@ -1,7 +1,7 @@
 # The workloads of pipelines: stages and sources, `webevents`.
 # BASE is any image with Python 3.11 or 3.12, its venv module and CA certificates; name it with a
 # digest where builds must repeat.
-ARG BASE=docker.io/library/python:3.12-slim-bookworm
+ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore

@@ -1,5 +1,5 @@
 # The operator: `webevents-operator`. BASE as in dataflows.Dockerfile.
-ARG BASE=docker.io/library/python:3.12-slim-bookworm
+ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -25,6 +25,8 @@ LABEL org.opencontainers.image.title="webevents-operator" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/webevents /opt/webevents
 ENV PATH=/opt/webevents/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+# Kopf asks for the name of its user, and this one has none in the image.
+ENV USER=webevents
 WORKDIR /tmp
 USER 10001:10001
 ENTRYPOINT ["webevents-operator"]
