@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 from confluent_kafka import KafkaException, Producer
-from elasticsearch import Elasticsearch
 
 from webevents.connectors.elasticsearch import connect
+from webevents.connectors.elasticsearch.client import SearchClient
 from webevents.connectors.kafka import client_config
 from webevents.errors import UserError
 from webevents.events.key import SEPARATOR
@@ -169,10 +169,8 @@ def _check(pipeline: WebEventPipeline, deadline: float) -> None:
             find("session", spec.index.sessions.prefix, "session_key", key)
 
 
-def _search(client: Elasticsearch, prefix: str, field: str, value: str) -> list[dict[str, Any]]:
-    answer = client.search(
-        index=f"{prefix}-*", query={"term": {field: value}}, size=1, allow_no_indices=True
-    )
+def _search(client: SearchClient, prefix: str, field: str, value: str) -> list[dict[str, Any]]:
+    answer = client.search(index=f"{prefix}-*", body={"query": {"term": {field: value}}, "size": 1})
     hits: list[dict[str, Any]] = answer["hits"]["hits"]
     return hits
 
