@@ -88,7 +88,7 @@ def kubectl() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """kubectl on a real API server with the definitions of Strimzi and ECK."""
     given = os.environ.get("KUBECONFIG")
     if not given:
-        pytest.skip("no cluster: set KUBECONFIG (make test-cluster has one started)")
+        pytest.skip("no cluster: set KUBECONFIG (such as that of kind or of ../shared/cluster)")
     program = tool("kubectl")
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
