@@ -70,4 +70,5 @@ def test_further_values(kubectl: Callable[..., Any], render: Callable[..., Any],
 def test_the_judge_refuses(kubectl: Callable[..., Any], render: Callable[..., Any]) -> None:
     (kafka,) = [each for each in render("laptop") if each["kind"] == "Kafka"]
     kafka["spec"]["kafka"]["listeners"][0]["typ"] = "internal"
-    assert 'unknown field ".spec.kafka.listeners[0].typ"' in _judge(kubectl, [kafka])
+    told = _judge(kubectl, [kafka])
+    assert "Kafka.spec.kafka.listeners[0]" in told and 'unknown field "typ"' in told
