@@ -136,7 +136,7 @@ def test_killed_pods_lose_nothing(cluster: Any, eventually: Callable[..., Any]) 
 
 
 def test_drift_is_reverted(cluster: Any, eventually: Callable[..., Any]) -> None:
-    cluster.kubectl("delete", "statefulset", f"{NAME}-enrich", "configmap/" + f"{NAME}-index")
+    cluster.kubectl("delete", f"statefulset/{NAME}-enrich", f"configmap/{NAME}-index")
     eventually(lambda: cluster.pods("enrich"))
     assert cluster.json(f"configmap/{NAME}-index")["data"]["settings.json"]
 
