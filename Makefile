@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 
 .PHONY: help
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 .PHONY: setup
 setup: $(READY) ## Make the environment in .venv (the other targets do it by themselves)
@@ -25,7 +25,7 @@ demo: $(READY) ## Run the web-events example on real servers; SECONDS=60 stops b
 SECONDS_ASKED := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 
 .PHONY: test
-test: lint unit integration test-cluster ## Lint, check types and layers, run all tests
+test: lint unit chart integration test-cluster ## Lint, check types and layers, run all tests
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and import layers
@@ -54,6 +54,18 @@ bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (
 bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean traffic
 	$(BIN)/python tests/bench/alerts.py
 
+.PHONY: chart
+chart: $(READY) ## Render the chart and have an API server judge it (KUBECONFIG; needs helm)
+	$(PYTEST) tests/chart -n 2 -q
+
+.PHONY: chart-files
+chart-files: $(READY) ## Write the chart's values, schema and table from the models
+	@scripts/make-chart
+
+.PHONY: e2e
+e2e: $(READY) ## Build the images and test the whole system on the cluster of KUBECONFIG
+	$(PYTEST) tests/e2e -x -v -s
+
 .PHONY: format
 format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
@@ -66,6 +78,10 @@ reference: $(READY) ## Write docs/reference.md from the models
 .PHONY: crd
 crd: $(READY) ## Write the CustomResourceDefinition from the models
 	@scripts/make-crd
+
+.PHONY: images
+images: ## Build the images with docker, podman or buildah; TO=FOLDER also saves them there
+	@scripts/images $(TO)
 
 .PHONY: lock
 lock: $(READY) ## Pin the dependencies anew

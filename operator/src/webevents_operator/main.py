@@ -84,6 +84,9 @@ async def serve(engine: Engine) -> None:
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 30
     settings.networking.request_timeout = 30
+    # Namespaces and kinds are known; following them needs roles on the whole cluster, and Kopf
+    # asks again and again for what it is refused before it begins to watch.
+    settings.scanning.disabled = True
 
     @kopf.on.login(registry=registry)
     def login(**arguments: Any) -> kopf.ConnectionInfo | None:

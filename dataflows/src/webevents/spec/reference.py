@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from webevents.spec.base import DURATION_PATTERN, format_duration
@@ -45,9 +46,9 @@ class _Schema(GenerateJsonSchema):
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema of a WebEventPipeline."""
-    return WebEventPipeline.model_json_schema(schema_generator=_Schema)
+def schema(model: type[BaseModel] = WebEventPipeline) -> dict[str, Any]:
+    """The JSON schema of a WebEventPipeline, or of another model."""
+    return model.model_json_schema(schema_generator=_Schema)
 
 
 def reference() -> str:

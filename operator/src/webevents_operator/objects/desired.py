@@ -54,6 +54,8 @@ def _pod_monitor(frame: Frame) -> Object:
         frame.key.namespace,
         metadata=frame.metadata(),
         spec={
+            # The alert rules know the job by this name.
+            "jobLabel": "app.kubernetes.io/name",
             "selector": {"matchLabels": _pods(frame)},
             "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics"}],
         },
