@@ -25,7 +25,7 @@ demo: $(READY) ## Run the web-events example on real servers; SECONDS=60 stops b
 SECONDS_ASKED := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 
 .PHONY: test
-test: lint unit chart integration test-cluster ## Lint, check types and layers, run all tests
+test: lint unit integration on-cluster ## Lint, check types and layers, run all tests
 
 .PHONY: lint
 lint: $(READY) ## Check style, types and import layers
@@ -42,9 +42,14 @@ unit: $(READY) ## Run the unit and property tests
 integration: $(READY) ## Run the tests on real servers
 	$(PYTEST) tests/integration -n 2 -v
 
+# In one go, so that a cluster is started once.
+.PHONY: on-cluster
+on-cluster: $(READY)
+	scripts/with-cluster $(PYTEST) tests/chart tests/cluster -v
+
 .PHONY: test-cluster
 test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECONFIG, or ../shared/cluster as root)
-	$(PYTEST) tests/cluster -v
+	scripts/with-cluster $(PYTEST) tests/cluster -v
 
 .PHONY: bench-operator
 bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (needs KUBECONFIG)
@@ -55,8 +60,8 @@ bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean tr
 	$(BIN)/python tests/bench/alerts.py
 
 .PHONY: chart
-chart: $(READY) ## Render the chart and have an API server judge it (KUBECONFIG; needs helm)
-	$(PYTEST) tests/chart -n 2 -q
+chart: $(READY) ## Render the chart and have an API server judge it (KUBECONFIG, or ../shared/cluster as root)
+	scripts/with-cluster $(PYTEST) tests/chart -q
 
 .PHONY: chart-files
 chart-files: $(READY) ## Write the chart's values, schema and table from the models

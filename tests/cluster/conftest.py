@@ -1,8 +1,7 @@
 """A real API server for the cluster tests, and real servers beside it.
 
-The cluster is the one that KUBECONFIG names (kind, or any other that may be written to), or else
-the one-node cluster of ../shared/cluster, started as root for the session. Without either the
-tests are skipped.
+The cluster is the one that KUBECONFIG names: kind, or any other that may be written to;
+scripts/with-cluster starts one where ../shared/cluster is there. Without it the tests are skipped.
 """
 
 import os
@@ -27,28 +26,12 @@ StartOperator = Callable[..., OperatorProcess]
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def kubeconfig() -> Path:
     """The cluster's kubeconfig."""
-    if given := os.environ.get("KUBECONFIG"):
-        yield Path(given)
-        return
-    start = SHARED / "cluster" / "start.sh"
-    if not start.is_file():
-        pytest.skip("no cluster: set KUBECONFIG (such as kind's)")
-    if os.geteuid() != 0:
-        pytest.skip("no cluster: set KUBECONFIG, or be root for ../shared/cluster")
-    folder = tmp_path_factory.mktemp("kube")
-    environment = os.environ | {"KUBE_DIR": str(folder)}
-    started = subprocess.run([start], env=environment, capture_output=True, text=True, check=False)
-    try:
-        if started.returncode != 0:
-            why = started.stderr.strip().splitlines() or ["it said nothing"]
-            pytest.skip(f"no cluster: {start} could not start one here: {why[-1]}")
-        os.environ["KUBE_DIR"] = str(folder)
-        yield folder / "kubeconfig"
-    finally:
-        subprocess.run([start.with_name("down.sh"), "--wipe"], env=environment, check=False)
-        os.environ.pop("KUBE_DIR", None)
+    given = os.environ.get("KUBECONFIG")
+    if not given:
+        pytest.skip("no cluster: set KUBECONFIG (such as kind's), or run make test-cluster")
+    return Path(given)
 
 
 @pytest.fixture(scope="session")
