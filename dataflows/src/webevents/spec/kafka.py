@@ -111,28 +111,37 @@ class RawTopicSpec(TopicSpec):
     """The topic of events as they came."""
 
     name: str = Field(default="raw-web-events", pattern=_NAME, min_length=1, max_length=249)
-    """The topic\'s name on the cluster; it stays as it is."""
+    """The topic's name on the cluster; it stays as it is."""
 
 
 class EnrichedTopicSpec(TopicSpec):
     """The topic of enriched events."""
 
     name: str = Field(default="enriched-web-events", pattern=_NAME, min_length=1, max_length=249)
-    """The topic\'s name on the cluster; it stays as it is."""
+    """The topic's name on the cluster; it stays as it is."""
 
 
 class SessionsTopicSpec(TopicSpec):
     """The topic of session records."""
 
     name: str = Field(default="web-sessions", pattern=_NAME, min_length=1, max_length=249)
-    """The topic\'s name on the cluster; it stays as it is."""
+    """The topic's name on the cluster; it stays as it is."""
 
 
 class FailedTopicSpec(TopicSpec):
     """The topic of failed events."""
 
     name: str = Field(default="failed-web-events", pattern=_NAME, min_length=1, max_length=249)
-    """The topic\'s name on the cluster; it stays as it is."""
+    """The topic's name on the cluster; it stays as it is."""
+    partitions: int = Field(default=1, ge=1, le=1000)
+    """Number of partitions; may grow, never shrink."""
+
+
+class AlertsTopicSpec(TopicSpec):
+    """The topic of alerts."""
+
+    name: str = Field(default="web-alerts", pattern=_NAME, min_length=1, max_length=249)
+    """The topic's name on the cluster; it stays as it is."""
     partitions: int = Field(default=1, ge=1, le=1000)
     """Number of partitions; may grow, never shrink."""
 
@@ -148,7 +157,7 @@ class TopicsSpec(Model):
     """Session records; its companion <name>-state holds the open sessions."""
     failed: FailedTopicSpec = FailedTopicSpec()
     """What a stage could not process, with the reason."""
-    alerts: TopicSpec = TopicSpec(name="web-alerts", partitions=1)
+    alerts: AlertsTopicSpec = AlertsTopicSpec()
     """Alerts, a record for each change; its companion <name>-state holds what is usual."""
 
     @model_validator(mode="after")

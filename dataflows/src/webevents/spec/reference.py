@@ -43,7 +43,13 @@ class _Schema(GenerateJsonSchema):
     """Writes defaults of durations as people write them; pydantic's own are ISO 8601."""
 
     def encode_default(self, dft: Any) -> Any:
-        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+        if isinstance(dft, timedelta):
+            return format_duration(dft)
+        if isinstance(dft, tuple | list):
+            return [self.encode_default(each) for each in dft]
+        if isinstance(dft, BaseModel):
+            return dft.model_dump(mode="json", by_alias=True)
+        return super().encode_default(dft)
 
 
 def schema(model: type[BaseModel] = WebEventPipeline) -> dict[str, Any]:
