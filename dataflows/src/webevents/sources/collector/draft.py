@@ -37,6 +37,8 @@ class Draft:
     from_visitor: bool | None = True
     """Whether the request came from the visitor's own device, so that its address, user agent and
     cookie are the visitor's; false for trackers on servers; None: the request tells."""
+    on_page: bool = False
+    """Whether the Referer header names the page that the event is of: an image stands on it."""
     consent: bool | None = None
     """What the event itself says about consent; None where it says nothing."""
 

@@ -64,6 +64,8 @@ class Finisher:
             for name, value in facts.fields.items():
                 if event.get(name) in (None, ""):
                     event[name] = value
+            if draft.on_page and facts.page_url is not None:
+                event.setdefault("page_url", facts.page_url)
             own = facts.visitor.id
             if own is not None and (facts.prefer_own or event.get("user_domain_id") in (None, "")):
                 event["user_domain_id"] = own
@@ -85,8 +87,6 @@ class Finisher:
         stated = draft.time
         if stated is None or stated == "":
             return format_time(received_us), None
-        if not isinstance(stated, str | int) or isinstance(stated, bool):
-            raise InvalidEvent("wrong_type", "event_timestamp is not text")
         try:
             us = parse_time(stated) if isinstance(stated, str) else stated
             corrected = self._skew.correct(us, draft.sent_us, received_us)

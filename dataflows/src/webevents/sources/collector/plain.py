@@ -47,6 +47,8 @@ class Plain:
     def draft(self, item: Item, batch: Batch) -> Draft:
         """The event as it is."""
         time = item.pop("event_timestamp", None)
+        if time is not None and not isinstance(time, str):
+            raise InvalidEvent("wrong_type", "event_timestamp is not text")
         return Draft(item, None, time, batch.sent_us, from_visitor=None)
 
     def anonymise(self, rest: Any) -> None:
@@ -91,8 +93,9 @@ class Pixel:
                 raise InvalidEvent("wrong_type", f"{name} has a value of another type")
             fields[name] = value
             del item[name]
-        fields.setdefault("event_type", "pageview")
-        return Draft(fields, item, fields.pop("event_timestamp", None))
+        event_type = fields.setdefault("event_type", "pageview")
+        time = fields.pop("event_timestamp", None)
+        return Draft(fields, item, time, on_page=event_type == "pageview")
 
     def anonymise(self, rest: Any) -> None:
         """Nothing: the page's author chose what is in the rest."""

@@ -112,7 +112,8 @@ class Spool:
         self.count -= len(sizes)
         self.bytes -= sum(sizes)
         if not self.count:
-            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            # A script is stepped through to its end; execute would free one page.
+            self._db.executescript("PRAGMA incremental_vacuum")
 
     def close(self) -> None:
         """Close the file."""
