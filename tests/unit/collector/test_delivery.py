@@ -38,7 +38,7 @@ class FakeKafka:
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
         self.on_change = on_change
-        self.up = False
+        self.up: bool | None = None
         self.log: list[Message] = []
         self.hold = False
         self.held: list[tuple[Sequence[Message], asyncio.Future[None]]] = []
@@ -94,6 +94,7 @@ def refused(error: BaseException) -> str:
 def test_without_a_spool_requests_are_refused_while_kafka_is_away() -> None:
     async def scenario(delivery: Delivery, kafka: FakeKafka) -> None:
         assert delivery.unready()
+        kafka.change(False)
         with pytest.raises(Refused, match="does not answer"):
             await delivery.deliver([message(0)])
         kafka.change(True)
@@ -147,6 +148,7 @@ def test_the_order_is_kept_through_an_outage(tmp_path: Path) -> None:
 
 def test_what_comes_while_the_spool_drains_comes_after_it(tmp_path: Path) -> None:
     async def scenario(delivery: Delivery, kafka: FakeKafka) -> None:
+        kafka.change(False)
         await delivery.deliver([message(n) for n in range(5000)])
         kafka.change(True)
         late = [asyncio.create_task(delivery.deliver([message(5000 + n)])) for n in range(50)]
@@ -160,15 +162,37 @@ def test_what_comes_while_the_spool_drains_comes_after_it(tmp_path: Path) -> Non
     assert numbers(kafka.log) == list(range(5050))
 
 
+def test_a_stream_that_never_pauses_lets_the_spool_become_empty(tmp_path: Path) -> None:
+    async def scenario(delivery: Delivery, kafka: FakeKafka) -> None:
+        kafka.change(False)
+        await delivery.deliver([message(-1)])
+        how = []
+
+        async def send(first: int) -> None:
+            for n in range(first, first + 1_000):
+                how.append(await delivery.deliver([message(n)]))
+
+        kafka.change(True)
+        await asyncio.gather(*(send(10_000 * each) for each in range(4)))
+        assert how[-1] == "delivered"
+        assert how.count("spooled") < 100
+
+    _, kafka = run(scenario, Spool(tmp_path, 1_000_000))
+    assert len(kafka.log) == 4_001
+
+
 def test_a_drain_that_fails_goes_on_when_kafka_is_back(tmp_path: Path) -> None:
     async def scenario(delivery: Delivery, kafka: FakeKafka) -> None:
+        kafka.change(False)
         await delivery.deliver([message(n) for n in range(10)])
         kafka.hold = True
         kafka.change(True)
         while not kafka.held:
             await asyncio.sleep(0.005)
+        late = asyncio.create_task(delivery.deliver([message(10)]))
+        await asyncio.sleep(0.01)
         kafka.change(False)
-        await delivery.deliver([message(10)])
+        assert await late == "spooled"
         kafka.hold = False
         kafka.change(True)
         while delivery.spooled[0]:
@@ -180,6 +204,7 @@ def test_a_drain_that_fails_goes_on_when_kafka_is_back(tmp_path: Path) -> None:
 
 def test_what_was_spooled_before_a_stop_is_sent_first_after_it(tmp_path: Path) -> None:
     async def before(delivery: Delivery, kafka: FakeKafka) -> None:
+        kafka.change(False)
         await delivery.deliver([message(n) for n in range(3)])
 
     async def after(delivery: Delivery, kafka: FakeKafka) -> None:
@@ -196,6 +221,7 @@ def test_what_was_spooled_before_a_stop_is_sent_first_after_it(tmp_path: Path) -
 
 def test_a_full_spool_refuses_and_takes_again_when_there_is_room(tmp_path: Path) -> None:
     async def scenario(delivery: Delivery, kafka: FakeKafka) -> None:
+        kafka.change(False)
         await delivery.deliver([message(1, 600_000)])
         with pytest.raises(Refused) as caught:
             await delivery.deliver([message(2, 600_000)])
@@ -214,6 +240,7 @@ def test_a_disk_that_fails_refuses_and_hangs_nobody(tmp_path: Path, monkeypatch:
     spool = Spool(tmp_path, 1_000_000)
 
     async def scenario(delivery: Delivery, kafka: FakeKafka) -> None:
+        kafka.change(False)
         monkeypatch.setattr(spool, "append", lambda messages: 1 / 0)
         with pytest.raises(Refused) as caught:
             await delivery.deliver([message(1)])
@@ -222,6 +249,14 @@ def test_a_disk_that_fails_refuses_and_hangs_nobody(tmp_path: Path, monkeypatch:
         assert await delivery.deliver([message(2)]) == "spooled"
 
     run(scenario, spool)
+
+
+def test_before_kafka_has_answered_the_first_time_it_is_tried() -> None:
+    async def scenario(delivery: Delivery, kafka: FakeKafka) -> None:
+        assert delivery.unready()
+        assert await delivery.deliver([message(1)]) == "delivered"
+
+    run(scenario)
 
 
 # --- the spool itself ---

@@ -24,6 +24,16 @@ class Answer(NamedTuple):
     headers: Headers
 
 
+def check_head(path: str, query: str, headers: Mapping[str, str], limit: int) -> None:
+    """Refuse a head that is too large; the server's own limit is a rough one.
+
+    :raises Refused: with reason head_too_large.
+    """
+    size = len(path) + len(query) + sum(map(len, headers)) + sum(map(len, headers.values()))
+    if size > limit:
+        raise Refused("head_too_large", f"URL and headers are larger than {limit} bytes")
+
+
 def headers_of(raw: Any) -> dict[str, str]:
     """The headers by name; the values of one that came several times are joined, as HTTP has it."""
     found: dict[str, str] = {}

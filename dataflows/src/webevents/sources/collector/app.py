@@ -1,13 +1,22 @@
 """The collector's application: from a request to its answer (RSGI, Granian's own interface)."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from granian._granian import RSGIProtocolClosed as ProtocolClosed
 
 from webevents.events.event import InvalidEvent
-from webevents.sources.collector.answers import Answer, headers_of, probe, refusal, write_key
+from webevents.sources.collector.answers import (
+    Answer,
+    check_head,
+    headers_of,
+    probe,
+    refusal,
+    write_key,
+)
 from webevents.sources.collector.body import read_body
 from webevents.sources.collector.delivery import Delivery
 from webevents.sources.collector.draft import Batch
@@ -75,6 +84,8 @@ class App:
         allowed = self._cors(headers)
         try:
             answer = await self._answer(route, scope, headers, stream)
+        except ProtocolClosed:
+            return  # the client left before it had sent everything
         except Refused as refused:
             self._metrics.refused(refused.reason)
             answer = refusal(refused, route)
@@ -84,16 +95,18 @@ class App:
             self._metrics.refused("internal_error")
             answer = refusal(Refused("internal_error", "see the collector's log"), route)
         sent = [("content-type", answer.content_type), NO_STORE, *allowed, *answer.headers]
-        if scope.method == "HEAD":
-            stream.response_empty(answer.status, sent)
-        else:
-            stream.response_bytes(answer.status, sent, answer.body)
+        with contextlib.suppress(ProtocolClosed):  # the client left before its answer
+            if scope.method == "HEAD":
+                stream.response_empty(answer.status, sent)
+            else:
+                stream.response_bytes(answer.status, sent, answer.body)
         self._metrics.request(endpoint, answer.status, time.perf_counter() - began)
 
     async def _answer(
         self, route: Route | None, scope: Any, headers: Mapping[str, str], stream: Any
     ) -> Answer:
         method = scope.method
+        check_head(scope.path, scope.query_string, headers, self._limits.max_header_bytes)
         if route is None:
             return self._other(scope, headers)
         if method == "OPTIONS":

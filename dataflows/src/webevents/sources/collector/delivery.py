@@ -42,8 +42,10 @@ class Delivery:
         self._appends: list[tuple[list[Message], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._drainer: asyncio.Task[None] | None = None
+        self._gate: asyncio.Event | None = None
+        """Where requests wait for the moment while the last of the spool is sent; otherwise a
+        steady stream would never let it become empty."""
         self._reached = False
-        self._closing = False
         self.kafka = make_producer(self._on_change)
 
     @property
@@ -64,10 +66,12 @@ class Delivery:
         :raises Refused: with reason kafka_away, queue_full or spool_full; none or all of them may
             have got through, so they are to be sent again with the same ids.
         """
+        while (gate := self._gate) is not None:
+            await gate.wait()
         if not self._spooling:
-            if not self.kafka.up and self._spool is None:
+            if self.kafka.up is False and self._spool is None:
                 raise _away()
-            if self.kafka.up:
+            if self.kafka.up is not False:
                 try:
                     await self.kafka.send(messages)
                     return "delivered"
@@ -86,7 +90,6 @@ class Delivery:
 
     async def close(self) -> None:
         """Leave; requests have all been answered."""
-        self._closing = True
         if self._drainer is not None:
             self._drainer.cancel()
             await asyncio.gather(self._drainer, return_exceptions=True)
@@ -136,26 +139,36 @@ class Delivery:
 
     async def _drain(self) -> None:
         """Send what is in the spool, oldest first, until it is empty or Kafka is away again."""
-        spool = self._spool
-        assert spool is not None
-        log.info("draining the spool", events=spool.count)
+        assert self._spool is not None
+        log.info("draining the spool", events=self._spool.count)
         sent = 0
-        while self.kafka.up and not self._closing:
-            rows = await self._on_disk(partial(spool.head, DRAIN_AT_A_TIME))
-            if not rows:
-                if self._appends or (self._writer is not None and not self._writer.done()):
-                    await asyncio.sleep(0.01)
-                    continue
+        try:
+            while self.kafka.up and self._spooling:
+                sent += await self._drain_some(self._spool)
+        finally:
+            if self._gate is not None:
+                self._gate.set()
+                self._gate = None
+        log.info("drained the spool", sent=sent, left=self._spool.count)
+
+    async def _drain_some(self, spool: Spool) -> int:
+        """Send the oldest messages; how many. Ends the spooling where there are none."""
+        rows = await self._on_disk(partial(spool.head, DRAIN_AT_A_TIME))
+        if len(rows) < DRAIN_AT_A_TIME and self._gate is None:
+            self._gate = asyncio.Event()
+        if not rows:
+            if self._appends or (self._writer is not None and not self._writer.done()):
+                await asyncio.sleep(0.005)  # those that came before the gate was closed
+            else:
                 self._spooling = False
-                log.info("the spool is empty", sent=sent)
-                return
-            try:
-                await self.kafka.send([message for _, message in rows])
-            except (Undelivered, QueueFull):
-                await asyncio.sleep(0.1)
-                continue
-            await self._on_disk(partial(spool.remove, rows[-1][0]))
-            sent += len(rows)
+            return 0
+        try:
+            await self.kafka.send([message for _, message in rows])
+        except (Undelivered, QueueFull):
+            await asyncio.sleep(0.1)
+            return 0
+        await self._on_disk(partial(spool.remove, rows[-1][0]))
+        return len(rows)
 
     async def _on_disk(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, function)

@@ -88,7 +88,8 @@ class KafkaProducer:
         self._done: deque[_Waiting] = deque()
         self._stopped = threading.Event()
         self._wake = threading.Event()
-        self.up = False
+        self.up: bool | None = None
+        """Whether the brokers are there; None until that is known."""
         self.fatal: str | None = None
         self.in_flight = 0
         self.in_flight_bytes = 0
@@ -154,8 +155,10 @@ class KafkaProducer:
         self._wake.set()
         self.give_up()
         for thread in self._threads:
-            await asyncio.to_thread(thread.join, PROBE_TIMEOUT_S + 1)
-        self._producer.close()
+            await asyncio.to_thread(thread.join, 2 * POLL_S)
+        # A probe that still waits for brokers that are away goes with the process.
+        if not any(thread.is_alive() for thread in self._threads):
+            self._producer.close()
 
     def _poll(self) -> None:
         while not self._stopped.is_set():

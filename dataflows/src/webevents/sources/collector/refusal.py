@@ -5,6 +5,7 @@ REASONS: dict[str, int] = {
     "wrong_method": 405,
     "unknown_key": 401,
     "origin": 403,
+    "head_too_large": 431,
     "body_too_large": 413,
     "batch_too_large": 413,
     "body_too_slow": 408,

@@ -146,7 +146,7 @@ def _spool(settings: CollectorSettings, folder: Path) -> Spool | None:
 def _gauges(delivery: Delivery, sites: Sites) -> dict[str, float]:
     events, size = delivery.spooled
     return {
-        "kafka_up": float(delivery.kafka.up),
+        "kafka_up": float(bool(delivery.kafka.up)),
         "in_flight_requests": delivery.kafka.in_flight,
         "in_flight_bytes": delivery.kafka.in_flight_bytes,
         "spool_events": events,
