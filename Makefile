@@ -49,6 +49,9 @@ test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECON
 .PHONY: bench-operator
 bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (needs KUBECONFIG)
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/operator_scale.py
+.PHONY: test-collector
+test-collector: $(READY) ## Run the collector's tests, with the vendors' trackers in Chromium
+	@scripts/test-collector
 
 .PHONY: format
 format: $(READY) ## Format the code
