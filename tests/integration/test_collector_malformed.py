@@ -20,7 +20,7 @@ from webevents.local.ports import LOOPBACK
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 REQUESTS = 100_000
-THREADS = 4
+THREADS = 20
 SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
 GOOD = {
     "/v1/events": {"event_type": "x", "event_id": "e", "deep": {"a": [1, {"b": "c"}]}},
@@ -65,9 +65,8 @@ def requests(seed: int, count: int) -> Iterator[bytes]:
         path = random_.choice(sorted(GOOD))
         kind = random_.random()
         if kind < 0.1:
-            query = bytes(
-                random_.choice(b"abe=&%f0+;[]\"'<>") for _ in range(random_.randrange(60))
-            )
+            # Characters that a URL may have: the server itself refuses others.
+            query = bytes(random_.choice(b"abe=&%f0+;[]'") for _ in range(random_.randrange(60)))
             target = random_.choice([b"/i?", b"/pixel.gif?", b"/v1/events?", b"/nothing?"])
             yield b"GET %s%s HTTP/1.1\r\nHost: x\r\n\r\n" % (target, query)
             continue
@@ -77,9 +76,7 @@ def requests(seed: int, count: int) -> Iterator[bytes]:
         more = b""
         if kind > 0.9:
             name = random_.choice([b"Content-Encoding", b"Authorization", b"Cookie", b"Origin"])
-            value = random_.choice(
-                [b"gzip", b"br", b"Basic %%%", b"Basic ", b"a=b;;=;", b"\xc3\xa4"]
-            )
+            value = random_.choice([b"gzip", b"br", b"Basic %%%", b"Basic ", b"a=b;;=;", b"\xc3"])
             more = name + b": " + value + b"\r\n"
         length = len(body)
         yield (

@@ -324,3 +324,39 @@ def test_the_snippets_for_servers_run_as_they_stand(
         for each in pipeline.documents("sessions").values()
     }
     assert (revenue["visitor-1"], revenue["visitor-3"]) == (30, 30)
+
+
+def test_the_demo_shop_sends_what_its_visitor_does(
+    kafka: str, elasticsearch: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    demo = {"collector": {"port": port, "demoPage": True}}
+    pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, SPEC | demo)
+    visit = {
+        "name": "demo",
+        "landing": f"http://{LOOPBACK}:{port}/demo/product/mug",
+        "next": f"http://{LOOPBACK}:{port}/demo/cart",
+        "click": 'document.querySelector("main button")?.click()',
+        "ids": 'Array.from(document.getElementById("log").textContent'
+        '.matchAll(/"event_id": "(\\w+)"/g), (found) => found[1])',
+    }
+    task = {"chromium": CHROMIUM, "visits": [visit], "clicks": 10, "pauseMs": 50}
+    with collecting(pipeline, port) as run:
+        output = subprocess.run(
+            ["node", str(NPM / "visit.mjs"), json.dumps(task)],
+            cwd=NPM,
+            check=True,
+            timeout=120,
+            stdout=subprocess.PIPE,
+        ).stdout
+        run.interrupt()
+        run.finish()
+    [page] = json.loads(output).values()
+    assert not page["problems"]
+    events = pipeline.documents("events")
+    assert events.keys() == set(page["made"])
+    [session] = pipeline.documents("sessions").values()
+    assert session["event_type_counts"] == {"pageview": 2, "add_to_cart": 5, "purchase": 1}
+    assert session["total_revenue"] == 60
+    [cookie] = page["cookies"]
+    assert cookie == {"name": "webevents_id", "httpOnly": True, "secure": True, "sameSite": "Lax"}

@@ -6,6 +6,7 @@ import pytest
 
 from webevents.plan.make import make_plan
 from webevents.plan.model import Plan
+from webevents.sources.collector.settings import CollectorSettings
 from webevents.sources.settings import GeneratorSettings
 from webevents.spec.load import parse_pipeline
 
@@ -127,3 +128,27 @@ def test_retention_and_replication_reach_the_topics() -> None:
     )
     raw = plan.topics[0]
     assert (raw.name, raw.config["retention.ms"], raw.replication_factor) == ("r", "3600000", 3)
+
+
+def test_a_collector_is_a_workload_whose_sites_are_live() -> None:
+    sites = [{"name": "shop", "writeKeys": ["K"], "eventsPerSecond": 5.0}]
+    spec = {
+        "collector": {"port": 8081, "replicas": 2, "sites": sites},
+        "sessions": {"key": ["user_id"]},
+        "events": {"maxBytes": 5000},
+    }
+    workload = plan_of(spec).workloads[0]
+    assert (workload.name, workload.command) == ("collector", ("collect",))
+    assert (workload.port, workload.replicas) == (8081, 2)
+    assert workload.writes == ("raw-web-events", "failed-web-events")
+    assert not workload.reads
+    settings = workload.settings
+    assert isinstance(settings, CollectorSettings)
+    assert (settings.key, settings.max_event_bytes) == (("user_id",), 5000)
+    [live] = workload.live["sites"]
+    assert live.items() >= sites[0].items()
+    without = plan_of(spec | {"collector": spec["collector"] | {"sites": []}}).workloads[0]
+    assert without.settings == settings, "changing the sites must not restart it"
+    assert "collector" not in [
+        each.name for each in plan_of({"collector": {"enabled": False}}).workloads
+    ]

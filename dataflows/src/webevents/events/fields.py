@@ -84,7 +84,7 @@ FIELDS: tuple[Field, ...] = (
     Field("host", K.KEYWORD, "Host name of the site."),
     Field("site", K.KEYWORD, "The site or app by whose write key the collector took the event."),
     Field("tracker", K.KEYWORD, "The tracker that sent it to the collector, with its version."),
-    Field("collected_at", K.DATE, "When the collector received the event."),
+    Field("collected_at", K.KEYWORD, "When the collector received the event, in UTC."),
     # Commerce and interaction (the journeys profile).
     Field("product_id", K.ID, "The product that the event is about."),
     Field("product_category", K.KEYWORD, "Category of the product."),

@@ -24,7 +24,7 @@ from webevents.sources.collector.facts import FactReader
 from webevents.sources.collector.finish import Finisher
 from webevents.sources.collector.metrics import CollectorMetrics
 from webevents.sources.collector.origins import Headers, cors, preflight
-from webevents.sources.collector.pages import Pages
+from webevents.sources.collector.pages import HTML, Pages
 from webevents.sources.collector.privacy import Privacy
 from webevents.sources.collector.rates import Buckets
 from webevents.sources.collector.refusal import Refused
@@ -220,4 +220,12 @@ class App:
         page = self._pages.find(scope.method, scope.path, headers, secure=secure)
         if page is None:
             raise Refused("not_found", "there is nothing at this path")
-        return Answer(*page)
+        status, content_type, body, more = page
+        if content_type == HTML:
+            # With the page, so that the first two events of a new visitor have one identifier.
+            address = self._facts.address(scope.client, headers)
+            anyone = Site(None, self._sites.default)
+            facts = self._facts.read(address, headers, anyone, time.time_ns() // 1000)
+            if facts.visitor.set_cookie:
+                more = [*more, ("set-cookie", facts.visitor.set_cookie)]
+        return Answer(status, content_type, body, more)

@@ -11,6 +11,7 @@ from webevents.spec.collector import CollectorSpec
 
 Page = tuple[int, str, bytes, Headers]
 _JSON = "application/json"
+HTML = "text/html; charset=utf-8"
 
 
 class Pages:
@@ -35,7 +36,7 @@ class Pages:
                 return 200, _JSON, b'{"success":true}', []  # how the tracker itself fares
             case ["", "demo", *_] if self._demo is not None and method in ("GET", "HEAD"):
                 hints = [("accept-ch", WANTED)]
-                return 200, "text/html; charset=utf-8", self._demo, hints
+                return 200, HTML, self._demo, hints
         return None
 
 
