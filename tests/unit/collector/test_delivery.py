@@ -307,6 +307,12 @@ def test_two_collectors_cannot_share_a_spool(tmp_path: Path, monkeypatch: Any) -
     first.close()
 
 
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"spec\.collector\.spool\.path"):
+        Spool(tmp_path / "file" / "spool", 1_000)
+
+
 def test_a_damaged_spool_is_said_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database at all, but long enough to look like one" * 100)
     with pytest.raises(UserError, match="move it away"):

@@ -14,6 +14,8 @@ from webevents.sources.collector.origins import Origins
 from webevents.sources.collector.rates import Bucket, Buckets
 from webevents.sources.collector.refusal import Refused
 from webevents.sources.collector.sites import Sites
+from webevents.spec.collector import CollectorSpec
+from webevents.spec.secrets import references, with_secrets_in
 
 CLICK = {"event_type": "click"}
 
@@ -151,6 +153,17 @@ def test_keys_and_sites_change_without_a_restart(tmp_path: Path) -> None:
     write({"name": "shop", "writeKeysFile": str(keys), "eventsPerSecond": 5}, site("blog", "B"))
     sites.refresh()
     assert sites.find("B").name == "blog"
+
+
+def test_a_file_of_keys_can_be_a_secret(tmp_path: Path) -> None:
+    spec = CollectorSpec.model_validate(
+        {"sites": [{"name": "shop", "writeKeysFile": "secret:keys/shop"}, site("blog", "B")]}
+    )
+    [reference] = references(spec)
+    assert reference == ("keys", "shop")
+    first, second = with_secrets_in(spec, tmp_path).sites
+    assert first.write_keys_file == str(tmp_path / "keys" / "shop")
+    assert second == spec.sites[1]
 
 
 @pytest.mark.parametrize("broken", ["", "{", '{"sites": 5}', '{"sites": [{"name": "x"}]}', None])

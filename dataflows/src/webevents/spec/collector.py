@@ -62,10 +62,13 @@ class CollectorTls(Model):
     """TLS of the collector itself; files are PEM, read at the start."""
 
     cert_file: str
+    """The certificate, with those in between up to the authority's."""
     key_file: str
+    """The certificate's key."""
     key_password_file: str | None = None
     """File that holds the password of the key."""
     min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
 
 
 class ProxiesSpec(Model):
@@ -81,13 +84,18 @@ class CookieSpec(Model):
     """The first-party cookie that holds the visitor's identifier."""
 
     name: str = Field(default="webevents_id", pattern=_COOKIE_NAME, max_length=100)
+    """The cookie's name."""
     domain: str | None = Field(default=None, pattern=r"^\.?[A-Za-z0-9.-]+$")
     """Such as shop.example, so that it holds for all hosts below; the collector's own host when
     absent."""
     max_age: Duration = timedelta(days=365)
+    """How long it lasts from the latest visit on; browsers keep none longer than 400 days."""
     secure: bool = True
+    """Whether it goes over HTTPS only (and to localhost)."""
     http_only: bool = True
+    """Whether scripts cannot read it."""
     same_site: Literal["Lax", "Strict", "None"] = "Lax"
+    """With requests of which sites it goes; None, for a collector of another site, needs secure."""
 
     @model_validator(mode="after")
     def _browsers_take_it(self) -> Self:
@@ -107,6 +115,7 @@ class VisitorSpec(Model):
     """Whose identifier holds where there are two; browsers keep a cookie that a server sets longer
     than one that a script sets."""
     cookie: CookieSpec = CookieSpec()
+    """The cookie of mode cookie."""
     hash_key_file: str | None = None
     """Secret of the cookieless hash, the same for all replicas; one of the process when absent."""
     hash_key_env: str | None = None
@@ -187,7 +196,9 @@ class CollectorSpec(Model):
     """An HTTP server that existing trackers already speak to (docs/collect.md)."""
 
     enabled: bool = True
+    """Whether it runs."""
     replicas: int = Field(default=1, ge=0, le=1000)
+    """Copies; each takes any event."""
     port: int = Field(default=8080, ge=1, le=65535)
     """The port to listen on; `webevents run` takes a free one where it is taken."""
     tls: CollectorTls | None = None
@@ -200,9 +211,13 @@ class CollectorSpec(Model):
     """Event types by the name that the tracker gives, such as `Product Added: add_to_cart`;
     otherwise the name in lower case with _ between words."""
     proxies: ProxiesSpec = ProxiesSpec()
+    """Proxies in front of the collector."""
     visitor: VisitorSpec = VisitorSpec()
+    """How a visitor is told."""
     privacy: CollectorPrivacySpec = CollectorPrivacySpec()
+    """What becomes of events of visitors who do not want to be followed."""
     limits: CollectorLimitsSpec = CollectorLimitsSpec()
+    """What a request may take."""
     clock_skew: Duration = timedelta(minutes=1)
     """A device's clock is corrected by whole multiples of this, so that what is sent again gets the
     same time; 0s corrects nothing."""
@@ -212,6 +227,7 @@ class CollectorSpec(Model):
     """While the brokers are away. refuse: 503 with Retry-After, and trackers send again. spool:
     events are kept on disk and sent in their order afterwards."""
     spool: SpoolSpec = SpoolSpec()
+    """Where events wait while the brokers are away."""
     demo_page: bool = False
     """Serve a small shop under /demo whose visitors are you."""
 

@@ -74,6 +74,9 @@ def _leaves(model: BaseModel, path: str) -> Iterator[tuple[str, str, object]]:
         field = f"{path}.{alias}" if path else alias
         if isinstance(value, BaseModel):
             yield from _leaves(value, field)
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for number, item in enumerate(value):
+                yield from _leaves(item, f"{field}[{number}]")
         else:
             yield name, field, value
 
@@ -102,6 +105,8 @@ def with_secrets_in(model: M, folder: Path) -> M:
     for name, value in model:
         if isinstance(value, BaseModel):
             changed[name] = with_secrets_in(value, folder)
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            changed[name] = tuple(with_secrets_in(item, folder) for item in value)
         elif isinstance(value, str) and name.endswith("_file"):
             changed[name] = placed(value)
         elif isinstance(value, tuple) and name == _LIST_OF_FILES:

@@ -40,6 +40,12 @@ class Spool:
         self._max_bytes = max_bytes
         try:
             folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the spool's folder {folder} ({error.strerror}): set "
+                "spec.collector.spool.path to a folder that the collector may write"
+            ) from None
+        try:
             self._db = sqlite3.connect(
                 self._path, timeout=5, isolation_level=None, check_same_thread=False
             )
@@ -59,7 +65,7 @@ class Spool:
                 f"cannot open the spool {self._path} ({error}): is another collector running on "
                 "it? Give each replica a folder of its own that it may write"
             ) from None
-        except (sqlite3.DatabaseError, OSError) as error:
+        except sqlite3.DatabaseError as error:
             raise UserError(
                 f"the spool {self._path} cannot be read ({error}): move it away, and keep it, "
                 "because events may be in it that are not in Kafka yet"
