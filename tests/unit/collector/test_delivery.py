@@ -44,6 +44,7 @@ class FakeKafka:
         self.held: list[tuple[Sequence[Message], asyncio.Future[None]]] = []
         self._idle = asyncio.Event()
         self._idle.set()
+        self.in_flight = 0
         self.full = False
 
     def change(self, up: bool) -> None:
@@ -52,6 +53,7 @@ class FakeKafka:
             for _, future in self.held:
                 future.set_exception(Undelivered("gone"))
             self.held.clear()
+            self.in_flight = 0
             self._idle.set()
         self.on_change(up)
 
@@ -62,6 +64,7 @@ class FakeKafka:
             future = asyncio.get_running_loop().create_future()
             self.held.append((messages, future))
             self._idle.clear()
+            self.in_flight += 1
             await future
         self.log += messages
 

@@ -168,11 +168,16 @@ def test_an_anonymous_event_keeps_no_identifier_in_the_rest_either() -> None:
             "userId": secret,
             "previousId": secret,
             "traits": {"email": secret, "nickname": secret},
-            "context": {"traits": {"name": secret}, "ip": "2001:db8:1:2:3::4", "app": "x"},
+            "context": {
+                "traits": {"name": secret},
+                "ip": "2001:db8:1:2:3::4",
+                "app": "x",
+                "device": {"id": secret, "advertisingId": secret, "type": "ios"},
+            },
         },
     )
     event = only(collector)
-    assert event["segment"] == {"context": {"app": "x"}}
+    assert event["segment"] == {"context": {"app": "x", "device": {"type": "ios"}}}
     assert event["ip_address"] == "2001:db8:1::"
     assert secret.encode() not in collector.delivery.messages[0].value
     collector.get(
@@ -222,6 +227,22 @@ def test_consent_is_asked_of_the_event_and_of_the_cookie(
     headers = PAGE | ({"Cookie": f"cmp={cookie}"} if cookie else {})
     assert collector.post("/v1/track", {"event": "x", **context}, headers).status == 200
     assert len(collector.events) == kept
+
+
+def test_a_payload_that_cannot_tell_of_consent_is_kept_only_where_the_cookie_does() -> None:
+    for required in (True, False):
+        collector = Collector({"privacy": {"consent": {"cookie": "cmp", "required": required}}})
+        for cookie in ("x=y", "cmp=denied", "cmp=granted"):
+            collector.post("/v1/track", {"userId": "ann"}, PAGE | {"Cookie": cookie})
+        assert [bool(failed.original()) for failed in collector.failed] == [False, False, True]
+
+
+def test_no_cookie_is_set_where_the_trackers_identifier_holds() -> None:
+    collector = Collector()
+    headers = PAGE | {"Cookie": "webevents_id=cookie-of-ours"}
+    for event in (CLICK, {**CLICK, "user_domain_id": "theirs"}):
+        reply = collector.post("/v1/events", event, headers)
+        assert (reply.header("set-cookie") is None) == ("user_domain_id" in event)
 
 
 def test_consent_that_is_not_required_is_assumed() -> None:

@@ -163,7 +163,7 @@ class App:
         self._metrics.events(name, site.name, "opted_out", work.opted_out)
         work.outcome.accepted += work.opted_out
         status, content_type, content = route.answer(work.outcome)
-        cookie = facts.visitor.set_cookie if work.from_visitor else None
+        cookie = facts.visitor.set_cookie if work.uses_cookie else None
         return Answer(
             status,
             content_type,

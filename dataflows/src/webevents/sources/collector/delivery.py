@@ -66,27 +66,35 @@ class Delivery:
         :raises Refused: with reason kafka_away, queue_full or spool_full; none or all of them may
             have got through, so they are to be sent again with the same ids.
         """
-        while (gate := self._gate) is not None:
-            await gate.wait()
-        if not self._spooling:
-            if self.kafka.up is False and self._spool is None:
-                raise _away()
-            if self.kafka.up is not False:
-                try:
-                    await self.kafka.send(messages)
-                    return "delivered"
-                except QueueFull:
-                    raise Refused(
-                        "queue_full", "too many events wait for Kafka", retry_after=RETRY_AFTER_S
-                    ) from None
-                except Undelivered as error:
-                    if self._spool is None:
-                        raise _away() from error
-            self._spooling = True
-        elif self._drainer is None or self._drainer.done():
-            await self.kafka.idle()  # what was sent before comes before in the spool too
+        while self._must_wait():
+            await (self._gate.wait() if self._gate else self.kafka.idle())
+        if not self._spooling and self.kafka.up is not False:
+            try:
+                await self.kafka.send(messages)
+                return "delivered"
+            except QueueFull:
+                raise Refused(
+                    "queue_full", "too many events wait for Kafka", retry_after=RETRY_AFTER_S
+                ) from None
+            except Undelivered as error:
+                if self._spool is None:
+                    raise _away() from error
+        elif self._spool is None:
+            raise _away()
+        self._spooling = True
         await self._append(list(messages))
+        self._start_drain()  # where Kafka has come back meanwhile
         return "spooled"
+
+    def _must_wait(self) -> bool:
+        """Whether others' messages have to be dealt with first, to keep the order."""
+        if self._gate is not None:
+            return True
+        return self._spooling and not self._draining and self.kafka.in_flight > 0
+
+    @property
+    def _draining(self) -> bool:
+        return self._drainer is not None and not self._drainer.done()
 
     async def close(self) -> None:
         """Leave; requests have all been answered."""
@@ -102,11 +110,13 @@ class Delivery:
 
     def _on_change(self, up: bool) -> None:
         self._reached = self._reached or up
-        if self._spool is None:
-            return
-        if not up:
+        if up:
+            self._start_drain()
+        elif self._spool is not None:
             self._spooling = True
-        elif self._spooling and (self._drainer is None or self._drainer.done()):
+
+    def _start_drain(self) -> None:
+        if self._spooling and self.kafka.up and not self._draining:
             self._drainer = asyncio.get_running_loop().create_task(self._drain())
 
     async def _append(self, messages: list[Message]) -> None:

@@ -1,7 +1,7 @@
 """From a draft to a message: completed with the request's facts, checked as every stage checks."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -21,6 +21,15 @@ _encode = msgspec.json.Encoder().encode
 def from_visitor(draft: Draft, facts: Facts) -> bool:
     """Whether the facts of the request are the visitor's."""
     return facts.from_browser if draft.from_visitor is None else draft.from_visitor
+
+
+class Finished(NamedTuple):
+    """A message."""
+
+    key: bytes | None
+    value: bytes
+    own_visitor: bool
+    """Whether its visitor is the one of the collector's own cookie."""
 
 
 class Finisher:
@@ -47,14 +56,19 @@ class Finisher:
         consent = self._privacy.of_consent(facts.consent_cookie, stated)
         return max(facts.handling, consent)
 
+    def may_keep_unread(self, facts: Facts) -> bool:
+        """Whether a payload may be kept that cannot be read, so that it cannot tell of consent."""
+        granted = self._privacy.granted(facts.consent_cookie)
+        return facts.handling is Handling.FULL and granted is not False
+
     def finish(
         self, draft: Draft, facts: Facts, protocol: TrackerProtocol, handling: Handling
-    ) -> tuple[bytes | None, bytes]:
-        """The message's key and value.
+    ) -> Finished:
+        """The message of an event.
 
         :raises InvalidEvent: when it is none.
         """
-        fields = draft.fields
+        fields, own_visitor = draft.fields, False
         event: dict[str, Any] = {"event_id": fields.pop("event_id", None) or str(uuid4())}
         event["event_timestamp"], original = self._time(draft, facts.received_us)
         event.update(fields)
@@ -69,6 +83,7 @@ class Finisher:
             own = facts.visitor.id
             if own is not None and (facts.prefer_own or event.get("user_domain_id") in (None, "")):
                 event["user_domain_id"] = own
+                own_visitor = handling is Handling.FULL
         event.setdefault("tracker", protocol.name)
         if facts.site is not None:
             event["site"] = facts.site
@@ -80,7 +95,7 @@ class Finisher:
                 protocol.anonymise(draft.rest)
         if draft.rest:
             event[protocol.name] = draft.rest
-        return self._checked(event)
+        return Finished(*self._checked(event), own_visitor)
 
     def _time(self, draft: Draft, received_us: int) -> tuple[str, str | None]:
         """The time that the event gets, and the one that it carried where that was corrected."""
@@ -101,6 +116,7 @@ class Finisher:
             raise InvalidEvent("invalid_timestamp", "event_timestamp is not a time") from None
 
     def _checked(self, event: dict[str, Any]) -> tuple[bytes | None, bytes]:
+        """The event's key and its bytes, read as every stage reads them."""
         try:
             value = _encode(event)
         except (UnicodeEncodeError, RecursionError, OverflowError):

@@ -57,6 +57,10 @@ class Privacy:
             return Handling.ANONYMOUS
         return handling
 
+    def granted(self, cookie: str | None) -> bool | None:
+        """Whether the cookie says yes; None where nobody asks for consent."""
+        return None if self._consent is None else cookie in self._consent.granted
+
     def of_consent(self, cookie: str | None, stated: bool | None) -> Handling:
         """What the visitor's answer to the consent manager allows.
 
@@ -66,10 +70,8 @@ class Privacy:
         spec = self._consent
         if spec is None:
             return Handling.FULL
-        answer = stated
-        if answer is None and cookie is not None:
-            answer = cookie in spec.granted
-        if answer is None:
+        answer = self.granted(cookie) if stated is None else stated
+        if stated is None and cookie is None:
             answer = not spec.required
         return Handling.FULL if answer else _HANDLING[spec.without]
 

@@ -83,8 +83,10 @@ SERVERS = frozenset(
 )
 """Names of libraries that run on servers, in lower case."""
 
-PERSONAL = ("userId", "anonymousId", "previousId", "groupId", "traits", "ip")
+PERSONAL = ("userId", "anonymousId", "previousId", "groupId", "sessionId", "traits", "ip")
 """What tells a person, at the top of a message and in its context."""
+PERSONAL_OF_DEVICE = ("id", "advertisingId", "token")
+"""What tells a device, in context.device."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -169,9 +171,11 @@ class Segment:
 
     def anonymise(self, rest: Any) -> None:
         """Take identifiers and traits out."""
-        for node in (rest, rest.get("context")):
+        context = rest.get("context")
+        device = context.get("device") if isinstance(context, dict) else None
+        for node, names in ((rest, PERSONAL), (context, PERSONAL), (device, PERSONAL_OF_DEVICE)):
             if isinstance(node, dict):
-                for name in PERSONAL:
+                for name in names:
                     node.pop(name, None)
 
     def _consent(self, item: Item) -> bool | None:

@@ -6,7 +6,7 @@ from webevents.events.event import InvalidEvent
 from webevents.events.failed import failed_record
 from webevents.sources.collector.draft import Batch, Outcome
 from webevents.sources.collector.facts import Facts
-from webevents.sources.collector.finish import Finisher, from_visitor
+from webevents.sources.collector.finish import Finisher
 from webevents.sources.collector.metrics import STAGE
 from webevents.sources.collector.plain import Broken
 from webevents.sources.collector.privacy import Handling
@@ -41,8 +41,8 @@ class Work:
         self.outcome = Outcome()
         self.opted_out = 0
         """Events that are left out because their visitors want it."""
-        self.from_visitor = False
-        """Whether an event came from a visitor's browser, so that its cookie is of use."""
+        self.uses_cookie = False
+        """Whether an event has the identifier of the collector's own cookie."""
 
     def take(self, batch: Batch) -> None:
         """Take a batch that can be read."""
@@ -73,15 +73,15 @@ class Work:
         if handling is Handling.DROP:
             self.opted_out += 1
             return
-        key, value = finisher.finish(draft, facts, self._protocol, handling)
-        self._add(self._settings.topic, key, value)
+        finished = finisher.finish(draft, facts, self._protocol, handling)
+        self._add(self._settings.topic, finished.key, finished.value)
         self.outcome.accepted += 1
-        self.from_visitor |= handling is Handling.FULL and from_visitor(draft, facts)
+        self.uses_cookie |= finished.own_visitor
 
     def fail(self, index: int, error: InvalidEvent, payload: bytes) -> None:
         """Add a failed event; its payload is left out where it may not be kept."""
         self.outcome.failed.append({"index": index, "reason": error.reason, "detail": error.detail})
-        if self._finisher.handling(None, self._facts) is not Handling.FULL:
+        if not self._finisher.may_keep_unread(self._facts):
             payload = b""
             error = InvalidEvent(error.reason, f"{error.detail} (payload not kept)")
         record = failed_record(
