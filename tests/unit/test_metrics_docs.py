@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from webevents.events.event import InvalidEvent
 from webevents.events.failed import failed_record
 from webevents.events.ledger import Counts, PartitionLedger
+from webevents.sources.collector.metrics import GAUGES, CollectorMetrics
 from webevents.stages.chunk import Chunk, Outcome, Record, StageStatus
 from webevents.stages.loader.load import Round
 from webevents.stages.loader.metrics import LoaderMetrics
@@ -39,7 +40,7 @@ def rows(head: str) -> list[list[str]]:
 
 
 def served(live: Path) -> list[Metric]:
-    """All metrics of a worker that has met everything, of a generator, and of a loader."""
+    """All metrics of a worker that has met everything, a generator, a loader and a collector."""
     metrics = TaskMetrics("shop", "enrich", "failed", keeps_state=True)
     ledger = PartitionLedger(0, 3, Counts(3, 1, 1, {"late": 1}))
     where = {"topic": "raw", "partition": 0, "offset": 0}
@@ -61,7 +62,12 @@ def served(live: Path) -> list[Metric]:
     generator = GeneratorMetrics("shop", lambda: 1, live)
     loader = LoaderMetrics("shop")
     loader.loaded(Round(1, 2, 3, 4), 5, 0.1)
-    sources = (metrics, generator, loader)
+    collector = CollectorMetrics("shop")
+    collector.request("json", 404, 0.1)
+    collector.refused("not_found")
+    collector.events("json", "shop", "delivered", 1)
+    collector.gauges = lambda: dict.fromkeys(GAUGES, 1.0)
+    sources = (metrics, generator, loader, collector)
     families: dict[str, Metric] = {}
     for source in sources:
         for each in source.registry.collect():

@@ -7,6 +7,7 @@ import pytest
 from webevents.errors import UserError
 from webevents.plan.make import make_plan
 from webevents.plan.model import Plan
+from webevents.sources.collector.settings import CollectorSettings
 from webevents.sources.settings import GeneratorSettings
 from webevents.spec.load import parse_pipeline
 
@@ -152,3 +153,27 @@ def test_alerts_are_one_worker_over_all_partitions() -> None:
 def test_detectors_and_topics_that_would_be_in_each_others_way(spec: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"detect.replicas|need own names"):
         plan_of(spec)
+
+
+def test_a_collector_is_a_workload_whose_sites_are_live() -> None:
+    sites = [{"name": "shop", "writeKeys": ["K"], "eventsPerSecond": 5.0}]
+    spec = {
+        "collector": {"port": 8081, "replicas": 2, "sites": sites},
+        "sessions": {"key": ["user_id"]},
+        "events": {"maxBytes": 5000},
+    }
+    workload = plan_of(spec).workloads[0]
+    assert (workload.name, workload.command) == ("collector", ("collect",))
+    assert (workload.port, workload.replicas) == (8081, 2)
+    assert workload.writes == ("raw-web-events", "failed-web-events")
+    assert not workload.reads
+    settings = workload.settings
+    assert isinstance(settings, CollectorSettings)
+    assert (settings.key, settings.max_event_bytes) == (("user_id",), 5000)
+    [live] = workload.live["sites"]
+    assert live.items() >= sites[0].items()
+    without = plan_of(spec | {"collector": spec["collector"] | {"sites": []}}).workloads[0]
+    assert without.settings == settings, "changing the sites must not restart it"
+    assert "collector" not in [
+        each.name for each in plan_of({"collector": {"enabled": False}}).workloads
+    ]

@@ -63,7 +63,7 @@ def stage(
     log_as_json()
     stop = Stop()
     stop.install()
-    read: StageSettings = _read(StageSettings, settings)
+    read: StageSettings = read_settings(StageSettings, settings)
     if not metrics_port:
         run_stage(read, instance, stop)
         return
@@ -96,7 +96,7 @@ def generate(
     log_as_json()
     stop = Stop()
     stop.install()
-    read = _read(GeneratorSettings, settings)
+    read = read_settings(GeneratorSettings, settings)
     spec = read.generator.model_copy(update={"replicas": replicas})
     log = structlog.get_logger()
     with (
@@ -135,7 +135,7 @@ def load(
     log_as_json()
     stop = Stop()
     stop.install()
-    read = _read(LoaderSettings, settings)
+    read = read_settings(LoaderSettings, settings)
     metrics = LoaderMetrics(read.pipeline)
     with metrics_server(metrics, metrics_port, metrics_host):
         run_loader(read, stop, once=once, metrics=metrics)
@@ -167,7 +167,11 @@ def log_as_json() -> None:
     )
 
 
-def _read(model: Any, path: Path) -> Any:
+def read_settings(model: Any, path: Path) -> Any:
+    """Read a workload's settings file.
+
+    :raises UserError: when it is not there, or another version's.
+    """
     try:
         return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

@@ -52,6 +52,7 @@ REASONS: dict[str, str] = {
     "spec.events.maxAhead.",
     "unknown_field": "A field is not in the event's table and spec.index.unknownFields is fail.",
     "invalid_change": "The message is no change of one row as Debezium tells it, or lacks columns.",
+    "invalid_payload": "The collector was sent what its tracker's protocol does not describe.",
     "internal_error": "A fault of the stage itself; the detail names its kind, the log has it all.",
     "rejected": "The destination refused the document; the detail holds its error type.",
 }

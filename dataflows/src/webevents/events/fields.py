@@ -82,6 +82,9 @@ FIELDS: tuple[Field, ...] = (
     Field("user_id", K.ID, "Identifier of the signed-in user."),
     Field("session_id", K.ID, "The session's identifier as the source counts it."),
     Field("host", K.KEYWORD, "Host name of the site."),
+    Field("site", K.KEYWORD, "The site or app by whose write key the collector took the event."),
+    Field("tracker", K.KEYWORD, "The tracker that sent it to the collector, with its version."),
+    Field("collected_at", K.KEYWORD, "When the collector received the event, in UTC."),
     # Commerce and interaction (the journeys profile).
     Field("product_id", K.ID, "The product that the event is about."),
     Field("product_category", K.KEYWORD, "Category of the product."),
@@ -120,7 +123,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "event_timestamp_original",
         K.KEYWORD,
-        "The time that the event carried, where a clock ahead was clamped.",
+        "The time that the event carried, where a wrong clock was clamped or corrected.",
         added=True,
     ),
 )

@@ -66,6 +66,22 @@ def require_free(port: int, server: str) -> int:
     return port
 
 
+def port_like(wanted: int) -> int:
+    """The wanted port where it is free and not given to another server, else a free one.
+
+    :raises UserError: when no port can be bound at all
+    """
+    with _lock:
+        try:
+            if wanted not in _given:
+                require_free(wanted, "")
+                _given.add(wanted)
+                return wanted
+        except UserError:
+            pass
+    return free_port()
+
+
 def is_listening(port: int, *, timeout: float = 0.2) -> bool:
     """Whether something accepts connections on a loopback port.
 

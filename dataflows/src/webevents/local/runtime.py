@@ -124,10 +124,23 @@ class _Run:
             facts[0] += f"   PostgreSQL {pipeline.spec.postgres.address}"
         if source := pipeline.spec.source.debezium:
             facts.append(f"source database PostgreSQL {source.postgres.address}")
+        facts += self._collecting()
         facts.append(f"logs {folder / 'workloads'}   Ctrl-C stops and drains")
         self._watch = Watch(console, facts)
         self._interrupts = 0
         self._ledger: PipelineLedger | None = None
+
+    def _collecting(self) -> list[str]:
+        """Where websites can send events, and where the demo's shop is."""
+        collector = self._pipeline.spec.collector
+        if collector is None:
+            return []
+        scheme = "https" if collector.tls else "http"
+        page = "/demo (a shop whose visitor is you)" if collector.demo_page else ""
+        return [
+            f"{name} {scheme}://{address}{page}"
+            for name, address in self._workloads.addresses().items()
+        ]
 
     def run(self) -> Summary:
         """Prepare, run, drain, sum up."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from webevents.local.ports import LOOPBACK, free_port
+from webevents.local.ports import LOOPBACK, free_port, port_like
 from webevents.local.process import ServerProcess
 from webevents.plan.model import Workload
 
@@ -27,6 +27,7 @@ class Replica:
         self.workload = workload
         self.number = number
         self.metrics_address = f"{LOOPBACK}:{free_port()}" if metrics else None
+        self.port = None if workload.port is None else port_like(workload.port)
         self.restarts = 0
         settings = folder / f"{workload.name}.json"
         if number == 0:
@@ -44,6 +45,7 @@ class Replica:
                 *("--settings", settings, "--instance", str(number)),
                 *("--replicas", str(workload.replicas)),
                 *(("--live", live) if workload.live else ()),
+                *(("--host", LOOPBACK, "--port", str(self.port)) if self.port else ()),
                 *self._metrics_options(),
             ],
             log_file=folder / f"{name}.log",
@@ -134,6 +136,14 @@ class Workloads:
             if replica.metrics_address
         ]
         path.write_text(json.dumps(targets, indent=2) + "\n")
+
+    def addresses(self) -> dict[str, str]:
+        """Where copies serve HTTP to the world, as host:port by their names."""
+        return {
+            replica.process.name: f"{LOOPBACK}:{replica.port}"
+            for replica in self._replicas
+            if replica.port
+        }
 
     def keep_alive(self) -> None:
         """Start again what ended without being told to."""

@@ -7,7 +7,9 @@ from webevents.logic.rows.tables import table_names
 from webevents.plan.capture import capture_topics, connector, table_indices, table_templates
 from webevents.plan.model import Plan, Template, Workload
 from webevents.plan.templates import component_templates, for_opensearch, index_templates
+from webevents.sources.collector.settings import CollectorSettings
 from webevents.sources.settings import GeneratorSettings
+from webevents.spec.collector import CollectorSpec
 from webevents.spec.kafka import TopicSpec
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.stages import StageSpec
@@ -49,6 +51,8 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
         workloads.append(_loader(pipeline))
     if spec.alerts.enabled:
         workloads.append(_detect(pipeline, workloads))
+    if spec.collector and spec.collector.enabled:
+        workloads.insert(0, _collector(pipeline, spec.collector))
     if spec.generator and spec.generator.enabled:
         workloads.insert(0, _generator(pipeline))
     tables = table_names(spec.store) if spec.store.enabled else ()
@@ -126,6 +130,32 @@ def _generator(pipeline: WebEventPipeline) -> Workload:
         generator.replicas,
         live=live,
         writes=(spec.topics.raw.name,),
+    )
+
+
+def _collector(pipeline: WebEventPipeline, collector: CollectorSpec) -> Workload:
+    spec = pipeline.spec
+    settings = CollectorSettings(
+        pipeline=pipeline.name,
+        topic=spec.topics.raw.name,
+        failed_topic=spec.topics.failed.name,
+        key=spec.sessions.key,
+        max_event_bytes=spec.events.max_bytes,
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        purchase_types=spec.sessions.purchase_types,
+        kafka=spec.kafka,
+        # Sites and keys change without a restart.
+        collector=collector.model_copy(update={"sites": ()}),
+    )
+    sites = [site.model_dump(mode="json", by_alias=True) for site in collector.sites]
+    return Workload(
+        "collector",
+        ("collect",),
+        settings,
+        collector.replicas,
+        live={"sites": sites},
+        writes=(spec.topics.raw.name, spec.topics.failed.name),
+        port=collector.port,
     )
 
 

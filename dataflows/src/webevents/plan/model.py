@@ -40,13 +40,15 @@ class Workload:
     settings: Model
     """Written as JSON into the workload's settings file."""
     replicas: int
-    live: Mapping[str, float] = field(default_factory=dict)
+    live: Mapping[str, Any] = field(default_factory=dict)
     """Settings that may change while it runs, in a file of their own."""
     group: str | None = None
     """Consumer group, where the workload is a stage."""
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     """Topics that it reads and writes; the runtime drains them in this order."""
+    port: int | None = None
+    """Where it serves HTTP to the world, with /healthz and /readyz, if it does."""
 
 
 @dataclass(frozen=True, slots=True)

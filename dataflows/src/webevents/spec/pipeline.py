@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from webevents.spec.alerts import AlertsSpec
 from webevents.spec.base import Model
+from webevents.spec.collector import CollectorSpec
 from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
 from webevents.spec.generator import GeneratorSpec
@@ -27,6 +28,8 @@ class PipelineSpec(Model):
     generator: GeneratorSpec | None = None
     """Simulated visitors that feed the raw topic; none when absent."""
     source: SourceSpec = SourceSpec()
+    collector: CollectorSpec | None = None
+    """An HTTP server for the trackers of real websites and apps; none when absent."""
     kafka: KafkaSpec = KafkaSpec()
     """The Kafka cluster that holds the topics."""
     topics: TopicsSpec = TopicsSpec()

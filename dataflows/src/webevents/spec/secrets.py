@@ -79,6 +79,9 @@ def _leaves(model: BaseModel, path: str) -> Iterator[tuple[str, str, object]]:
         ):
             for key, each in value.items():
                 yield from _leaves(each, f"{field}.{key}")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for number, item in enumerate(value):
+                yield from _leaves(item, f"{field}[{number}]")
         else:
             yield name, field, value
 
@@ -112,6 +115,8 @@ def with_secrets_in(model: M, folder: Path) -> M:
                 key: with_secrets_in(each, folder) if isinstance(each, BaseModel) else each
                 for key, each in value.items()
             }
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            changed[name] = tuple(with_secrets_in(item, folder) for item in value)
         elif isinstance(value, str) and name.endswith("_file"):
             changed[name] = placed(value)
         elif isinstance(value, tuple) and name == _LIST_OF_FILES:
