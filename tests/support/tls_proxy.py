@@ -1,7 +1,7 @@
 """A TLS proxy that checks credentials in front of the real Elasticsearch or OpenSearch.
 
-The embedded ones have no security module, so TLS and log-in are played here; what is
-behind them is real.
+The embedded ones have no security module, so TLS and log-in are played here; what is behind them
+is real.
 """
 
 import base64
