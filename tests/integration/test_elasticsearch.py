@@ -1,18 +1,21 @@
-"""The index templates, the documents and the bulk writer on a real Elasticsearch."""
+"""The index templates, the documents and the bulk writer, on a real Elasticsearch and OpenSearch.
+
+What only one of the two has, or has otherwise, is said at the test.
+"""
 
 import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from elasticsearch import Elasticsearch
 
 from webevents.connectors.elasticsearch import (
     Backoff,
     BulkWriter,
+    SearchClient,
     Unreachable,
     connect,
     count,
@@ -24,31 +27,49 @@ from webevents.events.fields import FIELDS, Kind
 from webevents.events.times import format_time, parse_time
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.logic.documents import Document, EventDocuments, SessionDocuments
+from webevents.plan.make import make_plan
 from webevents.plan.model import Template
-from webevents.plan.templates import component_templates, index_templates
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.pipeline import WebEventPipeline
 
 pytestmark = pytest.mark.integration
 
 
+Engine = Literal["elasticsearch", "opensearch"]
+
+
+@pytest.fixture(params=["elasticsearch", "opensearch"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    engine: Engine = request.param
+    return engine
+
+
 @pytest.fixture
-def client(elasticsearch: str) -> Iterator[Elasticsearch]:
-    client = connect(ElasticsearchSpec(urls=(elasticsearch,)))
+def client(engine: Engine, request: pytest.FixtureRequest) -> Iterator[SearchClient]:
+    # Only the server that is asked for is started.
+    url = request.getfixturevalue(engine)
+    client = connect(ElasticsearchSpec(engine=engine, urls=(url,)))
     yield client
     client.close()
+
+
+only_elasticsearch = pytest.mark.parametrize("engine", ["elasticsearch"], indirect=True)
+only_opensearch = pytest.mark.parametrize("engine", ["opensearch"], indirect=True)
 
 
 class Lab:
     """A pipeline's templates on the server, with prefixes of the test's own."""
 
-    def __init__(self, client: Elasticsearch, **index: Any) -> None:
+    def __init__(self, client: Any, engine: Engine, **index: Any) -> None:
         self.client = client
+        self.engine = engine
         self.name = f"t{uuid.uuid4().hex[:12]}"
         self.events, self.sessions = f"{self.name}-e", f"{self.name}-s"
         prefixes = {"events": {"prefix": self.events}, "sessions": {"prefix": self.sessions}}
-        self.pipeline = pipeline_of(self.name, {"shards": 1, "replicas": 0} | index | prefixes)
-        self.templates = [*component_templates(self.pipeline), *index_templates(self.pipeline)]
+        self.pipeline = pipeline_of(
+            self.name, {"shards": 1, "replicas": 0} | index | prefixes, engine
+        )
+        self.templates = list(make_plan(self.pipeline).templates)
         self.written = ensure_templates(client, self.templates)
         self.writer = BulkWriter(client)
         self.event = EventDocuments(self.events).build
@@ -62,8 +83,13 @@ class Lab:
 
     def find(self, query: dict[str, Any], pattern: str = "*") -> list[str]:
         """The sorted ids of what a query finds."""
-        found = self.client.search(index=f"{self.name}-{pattern}", query=query, size=1000)
-        return sorted(hit["_id"] for hit in found["hits"]["hits"])
+        return sorted(hit["_id"] for hit in self.hits(f"{self.name}-{pattern}", query=query))
+
+    def hits(self, index: str, **body: Any) -> list[dict[str, Any]]:
+        """What a search finds."""
+        found = self.client.search(index=index, body={"size": 1000} | body)
+        hits: list[dict[str, Any]] = found["hits"]["hits"]
+        return hits
 
     def close(self) -> None:
         self.writer.close()
@@ -77,20 +103,20 @@ class Lab:
             self.client.indices.delete(index=names)
 
 
-def pipeline_of(name: str, index: dict[str, Any]) -> WebEventPipeline:
+def pipeline_of(name: str, index: dict[str, Any], engine: Engine) -> WebEventPipeline:
     return WebEventPipeline.model_validate(
         {
             "apiVersion": "webevents.dev/v1alpha1",
             "kind": "WebEventPipeline",
             "metadata": {"name": name},
-            "spec": {"index": index},
+            "spec": {"elasticsearch": {"engine": engine}, "index": index},
         }
     )
 
 
 @pytest.fixture
-def lab(client: Elasticsearch) -> Iterator[Lab]:
-    lab = Lab(client)
+def lab(client: SearchClient, engine: Engine) -> Iterator[Lab]:
+    lab = Lab(client, engine)
     yield lab
     lab.close()
 
@@ -147,7 +173,7 @@ def test_daily_indices_by_event_time(lab: Lab) -> None:
         lab.event(event("c", event_timestamp="2020-07-06T01:00:00+02:00")),
     ]
     assert lab.write(*documents) == []
-    found = lab.client.search(index=f"{lab.events}-*", size=10)["hits"]["hits"]
+    found = lab.hits(f"{lab.events}-*")
     assert {hit["_id"]: hit["_index"].removeprefix(f"{lab.events}-") for hit in found} == {
         "a": "2020.07.05",
         "b": "2020.07.06",
@@ -198,11 +224,10 @@ def test_times_are_read_as_python_reads_them(lab: Lab) -> None:
         lab.event(event(str(number), event_timestamp=text)) for number, text in enumerate(TIMES)
     ]
     assert lab.write(*documents) == []
-    hits = lab.client.search(
-        index=f"{lab.events}-*",
-        size=1000,
+    hits = lab.hits(
+        f"{lab.events}-*",
         docvalue_fields=[{"field": "event_timestamp", "format": "strict_date_optional_time_nanos"}],
-    )["hits"]["hits"]
+    )
     read = {
         int(hit["_id"]): format_time(parse_time(hit["fields"]["event_timestamp"][0]))
         for hit in hits
@@ -248,11 +273,27 @@ def test_unknown_fields_do_not_grow_the_mapping(lab: Lab) -> None:
 
 
 def test_long_values_are_kept_but_not_searchable(lab: Lab) -> None:
-    raw = event("a", page_url="ü" * 40_000, page_title="ü" * 40_000, other="ü" * 40_000)
-    assert lab.write(lab.event(raw)) == []
-    hit = lab.client.search(index=f"{lab.events}-*")["hits"]["hits"][0]
+    long = {"page_url": "ü" * 40_000, "page_title": "ü" * 40_000}
+    if lab.engine == "elasticsearch":
+        long["unknown"] = "ü" * 40_000
+    assert lab.write(lab.event(event("a", **long))) == []
+    (hit,) = lab.hits(f"{lab.events}-*")
     assert len(hit["_source"]["page_url"]) == 40_000
-    assert {"page_url", "page_title.keyword"} <= set(hit["_ignored"])
+    for field in ("page_url", "page_title.keyword"):
+        assert lab.find({"exists": {"field": field}}) == []
+    if lab.engine == "elasticsearch":  # OpenSearch lists malformed values only
+        assert {"page_url", "page_title.keyword"} <= set(hit["_ignored"])
+
+
+@only_opensearch
+def test_a_long_unknown_value_fails_its_event_alone_on_opensearch(lab: Lab) -> None:
+    """Its flat_object has no limit of length, so Lucene's holds (docs/indices.md)."""
+    events = [event("fits", other="x" * 30_000), event("long", other="secret" * 6_000)]
+    ((place, status, _, reason),) = lab.write(*map(lab.event, events))
+    assert (place, status) == (1, 400)
+    assert "field extra" in reason
+    assert "secret" not in reason
+    assert lab.find({"term": {"extra.other": "x" * 30_000}}) == ["fits"]
 
 
 def test_an_address_that_is_none_is_found_by_its_keyword(lab: Lab) -> None:
@@ -319,15 +360,13 @@ def test_text_that_is_no_text_fails_alone(lab: Lab) -> None:
     ]
     failed = lab.write(*(Document(index, str(n), body) for n, body in enumerate(bodies)))
     assert {1, 2, 3, 4} <= {position for position, *_ in failed}
-    assert "ok" in {
-        hit["_source"]["event_id"] for hit in lab.client.search(index=index)["hits"]["hits"]
-    }
+    assert "ok" in {hit["_source"]["event_id"] for hit in lab.hits(index)}
 
 
 def test_the_highest_version_of_a_session_holds(lab: Lab) -> None:
     for version in (3, 5, 4, 5):
         assert lab.write(lab.session(session("a", version, total_events=version))) == []
-    found = lab.client.search(index=f"{lab.sessions}-*", version=True)["hits"]["hits"]
+    found = lab.hits(f"{lab.sessions}-*", version=True)
     assert [(hit["_id"], hit["_version"], hit["_source"]["total_events"]) for hit in found] == [
         ("a", 5, 5)
     ]
@@ -353,8 +392,9 @@ def test_ensure_templates_writes_only_what_differs(lab: Lab) -> None:
     changed = pipeline_of(
         lab.name,
         lab.pipeline.spec.index.model_dump(by_alias=True, mode="json") | {"refreshInterval": "2s"},
+        lab.engine,
     )
-    templates = [*component_templates(changed), *index_templates(changed)]
+    templates = make_plan(changed).templates
     assert ensure_templates(lab.client, templates) == [f"webevents-{lab.name}-settings"]
     assert ensure_templates(lab.client, templates) == []
     # Deleted by hand, or changed by hand: restored.
@@ -396,8 +436,9 @@ def test_overlapping_prefixes_take_the_longer_ones_template(lab: Lab) -> None:
             "events": {"prefix": f"{lab.events}-in"},
             "sessions": {"prefix": f"{lab.sessions}-in"},
         },
+        lab.engine,
     )
-    templates = [*component_templates(inner), *index_templates(inner)]
+    templates = make_plan(inner).templates
     ensure_templates(lab.client, templates)
     lab.templates += templates
     index = f"{lab.events}-in-2020.07.05"
@@ -409,8 +450,9 @@ def test_overlapping_prefixes_take_the_longer_ones_template(lab: Lab) -> None:
     assert shards == {index: "2", f"{lab.events}-2020.07.05": "1"}
 
 
-def test_a_users_own_component_is_taken_in(client: Elasticsearch) -> None:
-    lab = Lab(client)
+@only_elasticsearch
+def test_a_users_own_component_is_taken_in(client: Any, engine: Engine) -> None:
+    lab = Lab(client, engine)
     custom = f"webevents-{lab.name}@custom"
     client.cluster.put_component_template(
         name=custom, template={"settings": {"index": {"refresh_interval": "7s"}}}
@@ -424,10 +466,13 @@ def test_a_users_own_component_is_taken_in(client: Elasticsearch) -> None:
         client.cluster.delete_component_template(name=custom)
 
 
-def test_a_policy_that_the_cluster_cannot_have_is_explained(client: Elasticsearch) -> None:
-    pipeline = pipeline_of("lifecycle", {"lifecyclePolicy": "mine"})
+@only_elasticsearch
+def test_a_policy_that_the_cluster_cannot_have_is_explained(
+    client: SearchClient, engine: Engine
+) -> None:
+    pipeline = pipeline_of("lifecycle", {"lifecyclePolicy": "mine"}, engine)
     with pytest.raises(UserError, match=r"index\.lifecycle\.name"):
-        ensure_templates(client, component_templates(pipeline))
+        ensure_templates(client, make_plan(pipeline).templates)
 
 
 def test_no_server_is_explained() -> None:
@@ -457,7 +502,7 @@ def test_a_server_that_is_away_for_a_while(
     """Killed in the middle of writing, and back later: nothing lost, nothing failed."""
     server = elasticsearch_server(data_dir=tmp_path / "es", heap_mb=400)
     client = connect(ElasticsearchSpec(urls=(server.url,)))
-    lab = Lab(client)
+    lab = Lab(client, "elasticsearch")
     writer = BulkWriter(client, backoff=Backoff(cap_s=1))
     chunks = [[lab.event(event(f"{n}-{m}")) for m in range(200)] for n in range(60)]
     handles = []

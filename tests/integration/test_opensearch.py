@@ -1,20 +1,41 @@
-"""OpenSearch as the destination, real: the session-metrics example's events in its 15 fields."""
+"""OpenSearch as the destination, real: the session-metrics example's events in its 15 fields.
+
+test_elasticsearch.py holds it against all that Elasticsearch does as well.
+"""
 
 import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
-from accounts import read
+from accounts import check_everything, read
 from confluent_kafka import Producer
-from pipelines import Servers, TestPipeline
+from pipelines import Run, Servers, TestPipeline
+from tls_proxy import secured
 
-from webevents.connectors.elasticsearch import connect, documents_by_index, refresh
+from webevents.connectors.elasticsearch import (
+    Backoff,
+    BulkWriter,
+    Unreachable,
+    connect,
+    count,
+    documents_by_index,
+    ensure_templates,
+    refresh,
+)
 from webevents.connectors.kafka_observe import Observer
 from webevents.errors import UserError
 from webevents.events.failed import decode_failed
 from webevents.local.opensearch_server import EmbeddedOpenSearch
+from webevents.logic.documents import Document
+from webevents.plan.model import Template
 from webevents.sources.output import KafkaOutput
 from webevents.sources.simulator import run_simulator
 from webevents.spec.elasticsearch import ElasticsearchSpec
@@ -35,6 +56,12 @@ MAPPING = {
     "search_query": "text",
 }
 """As the reference system has it."""
+RENAMED = {
+    "timestamp": "event_timestamp",
+    "referrer": "referer_url",
+    "user_agent": "browser_user_agent",
+}
+"""Fields that the event calls otherwise."""
 EVENTS = 6_000
 
 
@@ -60,69 +87,144 @@ def generate(pipeline: TestPipeline) -> None:
         )
 
 
-class Search:
-    """What a pipeline wrote to OpenSearch."""
-
-    def __init__(self, pipeline: TestPipeline, url: str) -> None:
-        self.client: Any = connect(ElasticsearchSpec(engine="opensearch", urls=(url,)))
-        self.pattern = f"{pipeline.name}-events-*"
-
-    def documents(self) -> dict[str, dict[str, Any]]:
-        refresh(self.client, self.pattern)
-        found: dict[str, dict[str, Any]] = {}
-        for index in documents_by_index(self.client, self.pattern):
-            answer = self.client.search(index=index, body={"size": 10_000})
-            found |= {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}
-        return found
-
-    def mapping(self) -> dict[str, str]:
-        (mapping,) = {
-            json.dumps(index["mappings"]["properties"], sort_keys=True)
-            for index in self.client.indices.get_mapping(index=self.pattern).values()
-        }
-        return {name: field["type"] for name, field in json.loads(mapping).items()}
+def mapping(client: Any, pattern: str) -> dict[str, str]:
+    """The type of each field, the same in all indices of a pattern."""
+    (fields,) = {
+        json.dumps(index["mappings"]["properties"], sort_keys=True)
+        for index in client.indices.get_mapping(index=pattern).values()
+    }
+    return {name: field["type"] for name, field in json.loads(fields).items()}
 
 
-def enriched_ids(pipeline: TestPipeline) -> set[str]:
-    topic = pipeline.pipeline.spec.topics.enriched.name
-    return {json.loads(message.value())["event_id"] for message in read(pipeline, topic)}
+def missing(event: dict[str, Any]) -> set[str]:
+    """Fields of the mapping that an event does not have."""
+    return {name for name in MAPPING if RENAMED.get(name, name) not in event}
 
 
-def test_the_example_has_its_15_fields_whatever_is_killed(kafka: str, tmp_path: Path) -> None:
-    """OpenSearch and a worker of each stage are killed during the run; run again, the same."""
-    server = EmbeddedOpenSearch(tmp_path / "opensearch")
+def connected(url: str) -> Any:
+    return connect(ElasticsearchSpec(engine="opensearch", urls=(url,)))
+
+
+def wait_for_documents(run: Run, url: str, pattern: str) -> None:
+    """Return as soon as the first documents are there."""
+    client, deadline = connected(url), time.monotonic() + 60
+    while sum(documents_by_index(client, pattern).values()) == 0:
+        assert run.process.poll() is None
+        assert time.monotonic() < deadline
+        refresh(client, pattern)
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedOpenSearch]:
+    """A server that may be killed, with one thread to write and room for one more request a
+    shard: whatever comes at the same time is really refused with 429."""
+    server = EmbeddedOpenSearch(
+        tmp_path_factory.mktemp("busy") / "opensearch",
+        extra={"thread_pool.write.size": "1", "thread_pool.write.queue_size": "1"},
+    )
     try:
         server.start()
     except UserError as error:
         pytest.skip(str(error))
-    try:
-        pipeline = TestPipeline(Servers(kafka, server.url), tmp_path, example())
-        pipeline.make_topics()
-        generate(pipeline)
-        with pipeline.running("--until-drained") as run:
-            run.kill_worker("index")
-            run.kill_worker("enrich")
-            server.kill()
-            server.start()
-            run.kill_worker("sessionize")
-            report = run.finish(200)
-        search = Search(pipeline, server.url)
-        first = search.documents()
-        assert first.keys() == enriched_ids(pipeline)
-        assert len(first) > 0.9 * EVENTS
-        assert sum(n for name, n in report["documents"].items() if "-events-" in name) == len(first)
-        assert search.mapping() == MAPPING
-        assert {name for document in first.values() for name in document} == MAPPING.keys()
-        prices = search.client.search(
-            index=search.pattern,
-            body={"size": 0, "aggs": {"total": {"sum": {"field": "price"}}}},
+    yield server
+    server.stop()
+
+
+def test_documents_that_are_refused_for_now_are_sent_again(busy: EmbeddedOpenSearch) -> None:
+    client = connected(busy.url)
+    writer = BulkWriter(client, backoff=Backoff(cap_s=0.5))
+    documents = [Document(f"busy-{n % 5}", str(n), b'{"a": 1}') for n in range(500)]
+    result = writer.submit(documents).result(120)
+    assert (result.accepted, result.failed) == (500, [])
+    assert writer.repeated > 0
+    (node,) = client.nodes.stats(metric="thread_pool")["nodes"].values()
+    assert node["thread_pool"]["write"]["rejected"] > 0
+    refresh(client, "busy-*")
+    assert count(client, "busy-*") == 500
+    writer.close()
+    client.close()
+
+
+def test_the_example_has_its_15_fields_whatever_is_killed(
+    kafka: str, busy: EmbeddedOpenSearch, tmp_path: Path
+) -> None:
+    """OpenSearch and a worker of each stage are killed during the run; then all is read again."""
+    pipeline = TestPipeline(Servers(kafka, busy.url), tmp_path, example())
+    pattern = f"{pipeline.name}-events-*"
+    pipeline.make_topics()
+    generate(pipeline)
+    with pipeline.running("--until-drained") as run:
+        run.kill_worker("index")
+        run.kill_worker("enrich")
+        wait_for_documents(run, busy.url, pattern)
+        busy.kill()
+        busy.start()
+        run.kill_worker("sessionize")
+        report = run.finish(300)
+    check_everything(pipeline, report)
+    documents, sessions = pipeline.documents("events"), pipeline.documents("sessions")
+    assert len(documents) > 0.9 * EVENTS
+    client = connected(busy.url)
+    assert mapping(client, pattern) == MAPPING
+    for message in read(pipeline, pipeline.pipeline.spec.topics.enriched.name):
+        event = json.loads(message.value())
+        wanted = {name: event[RENAMED.get(name, name)] for name in MAPPING.keys() - missing(event)}
+        assert documents[event["event_id"]] == wanted
+    prices = client.search(
+        index=pattern, body={"size": 0, "aggs": {"total": {"sum": {"field": "price"}}}}
+    )
+    expected = sum(document.get("price") or 0 for document in documents.values())
+    assert prices["aggregations"]["total"]["value"] == pytest.approx(expected, rel=1e-4)
+    client.close()
+
+    assert pipeline.run()["documents"] == report["documents"]
+    assert pipeline.read_again("index") >= report["stages"]["index"]["in"]
+    assert pipeline.documents("events") == documents
+    assert pipeline.documents("sessions") == sessions
+
+
+def test_tls_and_log_in(opensearch: str, tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    for name, each in (("ca", authority), ("stranger", stranger)):
+        each.cert_pem.write_to_path(str(tmp_path / name))
+    for name in ("right", "wrong"):
+        (tmp_path / name).write_text(f"{name}-horse\n")
+    name = f"t{uuid.uuid4().hex[:8]}"
+
+    def spec(url: str, ca: str = "ca", password: str = "right") -> ElasticsearchSpec:
+        return ElasticsearchSpec.model_validate(
+            {
+                "engine": "opensearch",
+                "urls": [url],
+                "username": "ann",
+                "passwordFile": str(tmp_path / password),
+                "tls": {"caFile": str(tmp_path / ca)},
+            }
         )
-        expected = sum(document.get("price") or 0 for document in first.values())
-        assert prices["aggregations"]["total"]["value"] == pytest.approx(expected, rel=1e-4)
-        pipeline.run()
-        assert search.documents() == first
-    finally:
-        server.stop()
+
+    with secured(opensearch, authority, user="ann", password="right-horse", key="none") as url:
+        client = connect(spec(url))
+        template = Template("component", name, {"template": {"settings": {}}})
+        assert ensure_templates(client, [template]) == [name]
+        assert ensure_templates(client, [template]) == []
+        writer = BulkWriter(client, compression=True)
+        assert writer.submit([Document(f"{name}-x", "1", b"{}")]).result(60).accepted == 1
+        refresh(client, f"{name}-*")
+        assert documents_by_index(client, f"{name}-*") == {f"{name}-x": 1}
+        with pytest.raises(UserError, match=r"OpenSearch at .* refuses the credentials") as refused:
+            count(connect(spec(url, password="wrong")), f"{name}-*")
+        assert "horse" not in str(refused.value)
+        with pytest.raises(Unreachable, match=r"trusted TLS connection to OpenSearch.*caFile"):
+            count(connect(spec(url, ca="stranger")), f"{name}-*")
+        # A password that changes while the stage runs is taken up.
+        (tmp_path / "right").write_text("other-horse\n")
+        with pytest.raises(UserError, match="refuses the credentials"):
+            count(client, f"{name}-*")
+        (tmp_path / "right").write_text("right-horse\n")
+        assert count(client, f"{name}-*") == 1
+        writer.close()
+        client.close()
 
 
 def test_what_opensearch_refuses_is_a_failed_event(
@@ -152,11 +254,13 @@ def test_what_opensearch_refuses_is_a_failed_event(
     (failed,) = [decode_failed(message.value()) for message in observer.messages(topic)]
     observer.close()
     assert (failed.stage, failed.reason) == ("index", "rejected")
-    documents = Search(pipeline, opensearch).documents()
+    assert "geo_location" in failed.detail
+    assert "nowhere" not in failed.detail
+    documents = pipeline.documents("events")
     assert documents.keys() == {f"e{n}" for n in range(20)} - {"e7"}
     assert documents["e3"]["extra"] == {"unknown": {"deep": 3}}
     # What is unknown can be searched.
-    client: Any = connect(ElasticsearchSpec(engine="opensearch", urls=(opensearch,)))
+    client = connected(opensearch)
     answer = client.search(
         index=f"{pipeline.name}-events-*", body={"query": {"term": {"extra.unknown.deep": "3"}}}
     )
@@ -170,3 +274,12 @@ def test_an_engine_that_is_not_there_is_named(kafka: str, opensearch: str, tmp_p
     said = " ".join(run.log.read_text().split())
     assert "is not Elasticsearch" in said
     assert "spec.elasticsearch.engine to opensearch" in said
+
+
+def test_an_option_that_opensearch_does_not_have_is_refused() -> None:
+    options = ["--elasticsearch", "http://127.0.0.1:9", "--elasticsearch-api-key-file", "key"]
+    command = [sys.executable, "-m", "webevents", "run", "-f", str(EXAMPLE), *options]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert "OpenSearch has no API keys" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -277,32 +277,6 @@ def contents(fed: Fed, pipeline: TestPipeline, spec: PostgresSpec) -> dict[str, 
         }
 
 
-def read_again(fed: Fed, pipeline: TestPipeline) -> int:
-    """Let a worker of the store stage read its topics from the start; how many messages it read."""
-    path = pipeline.folder / pipeline.name / "workloads" / "store.json"
-    settings = json.loads(path.read_text())
-    settings["group"] += "-again"
-    path = path.with_name("again.json")
-    path.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "webevents", "stage", "--settings", str(path)]
-    observer = Observer(fed.servers.config)
-    worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            view = observer.groups({settings["group"]: settings["topics"]})[settings["group"]]
-            if view.lag == 0 and view.ledgers:
-                assert view.counts().delivered == view.counts().received
-                return view.counts().received
-            assert worker.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    finally:
-        worker.terminate()
-        worker.wait(30)
-        observer.close()
-
-
 def test_the_tables_equal_plain_sql_and_stay_so_when_all_is_read_again(
     fed: Fed, postgres: PostgresSpec, tmp_path: Path
 ) -> None:
@@ -318,7 +292,7 @@ def test_the_tables_equal_plain_sql_and_stay_so_when_all_is_read_again(
     assert again["tables"] == report["tables"]
     assert contents(fed, pipeline, postgres) == before
 
-    assert read_again(fed, pipeline) >= report["stages"]["store"]["in"] > 0
+    assert pipeline.read_again("store") >= report["stages"]["store"]["in"] > 0
     assert contents(fed, pipeline, postgres) == before
 
     shown = subprocess.run(

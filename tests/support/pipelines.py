@@ -16,10 +16,12 @@ from typing import Any
 
 import yaml
 from confluent_kafka.admin import AdminClient
-from elasticsearch import Elasticsearch
-from elasticsearch.helpers import scan
+from elasticsearch.helpers import scan as scan_elasticsearch
+from opensearchpy.helpers import scan as scan_opensearch
 
+from webevents.connectors.elasticsearch import connect, refresh
 from webevents.connectors.kafka import client_config, ensure_topics
+from webevents.connectors.kafka_observe import Observer
 from webevents.plan.make import make_plan
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.load import parse_pipeline
@@ -116,11 +118,39 @@ class TestPipeline:
         with self.running("--until-drained", *options) as run:
             return run.finish(timeout)
 
+    def read_again(self, stage: str) -> int:
+        """Let a worker of a stage read its topics from the start; how many messages it read."""
+        path = self.folder / self.name / "workloads" / f"{stage}.json"
+        settings = json.loads(path.read_text())
+        settings["group"] += "-again"
+        path = path.with_name("again.json")
+        path.write_text(json.dumps(settings))
+        command = [sys.executable, "-m", "webevents", "stage", "--settings", str(path)]
+        observer = Observer(self.servers.config)
+        worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                view = observer.groups({settings["group"]: settings["topics"]})[settings["group"]]
+                if view.lag == 0 and view.ledgers:
+                    assert view.counts().delivered == view.counts().received
+                    return view.counts().received
+                assert worker.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            observer.close()
+
     def documents(self, which: str) -> dict[str, dict[str, Any]]:
         """The documents of the events' or the sessions' indices, by id."""
-        client = Elasticsearch(self.servers.elasticsearch)
+        urls = {"urls": (self.servers.elasticsearch,)}
+        spec = self.pipeline.spec.elasticsearch.model_copy(update=urls)
+        client: Any = connect(spec)
         pattern = f"{self.name}-{which}-*"
-        client.indices.refresh(index=pattern, ignore_unavailable=True)
+        refresh(client, pattern)
+        scan = scan_opensearch if spec.engine == "opensearch" else scan_elasticsearch
         hits = list(scan(client, index=pattern, size=5000, ignore_unavailable=True))
         found = {hit["_id"]: hit["_source"] for hit in hits}
         assert len(found) == len(hits), "an id stands in two indices"

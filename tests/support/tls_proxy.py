@@ -1,7 +1,7 @@
-"""A TLS proxy that checks credentials in front of the real Elasticsearch.
+"""A TLS proxy that checks credentials in front of the real Elasticsearch or OpenSearch.
 
-The embedded Elasticsearch has no security module, so TLS and log-in are played here; what is
-behind them is real.
+The embedded ones have no security module, so TLS and log-in are played here; what is behind them
+is real.
 """
 
 import base64
@@ -31,7 +31,7 @@ def secured(
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             if self.headers.get("authorization") not in allowed:
-                self._answer(401, [("x-elastic-product", "Elasticsearch")], b"{}")
+                self._answer(401, [], b"{}")
                 return
             skip = {"host", "authorization", "content-length", "connection"}
             headers = {k: v for k, v in self.headers.items() if k.lower() not in skip}

@@ -313,3 +313,35 @@ def test_documents_are_small_values() -> None:
     with pytest.raises(AttributeError):
         document.id = "other"  # type: ignore[misc]
     assert msgspec.structs.asdict(document)["version"] is None
+
+
+CHOSEN = {"timestamp": "event_timestamp", "referrer": "referer_url", "type": "event_type", "a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {}),
+        ({"referer_url": "https://x/"}, {"referrer": "https://x/"}),
+        ({"referer_url": None, "price": 1.5}, {"referrer": None}),
+        ({"referrer": "another field", "extra": {"a": 1}}, {}),
+        ({"b": {"unknown": [1]}}, {"a": {"unknown": [1]}}),
+    ],
+)
+def test_chosen_fields_are_the_document_under_their_names(
+    fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    document = EventDocuments("web-events", fields=CHOSEN).build(event(**fields))
+    always = {"timestamp": BASE["event_timestamp"], "type": "pageview"}
+    assert body_of(document) == always | expected
+    assert (document.index, document.id) == ("web-events-2020.07.05", "e1")
+
+
+def test_chosen_fields_hold_what_all_documents_hold() -> None:
+    documents = EventDocuments("web-events", fields=CHOSEN).build
+    rare = documents(event(event_timestamp="2020-07-05T14:32:45,407"))
+    assert body_of(rare)["timestamp"] == "2020-07-05T14:32:45.407000Z"
+    over_lines = json.dumps(BASE | {"b": {"c": 1}}, indent=1).encode()
+    assert b"\n" not in (documents(over_lines).body or b"\n")
+    assert reason_of(event(price="1"), documents) == "wrong_type"
+    assert reason_of(b'{"event_id": "e1"}', documents) == "missing_field"

@@ -163,8 +163,13 @@ def test_another_product_is_named(server: Server, monkeypatch: pytest.MonkeyPatc
             else BaseHTTPRequestHandler.send_header(self, name, value)
         ),
     )
-    with pytest.raises(UserError, match="is not Elasticsearch"):
+    with pytest.raises(UserError, match=r"is not Elasticsearch: .*engine to opensearch"):
         count(connect(spec_of(server)), "i")
+
+
+def test_elasticsearch_in_place_of_opensearch_is_named(server: Server) -> None:
+    with pytest.raises(UserError, match=r"is not OpenSearch: .*engine to elasticsearch"):
+        count(connect(spec_of(server, engine="opensearch")), "i")
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:

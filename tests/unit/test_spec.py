@@ -73,6 +73,21 @@ def test_the_examples_are_valid_and_survive_a_round_trip(path: Path) -> None:
         ),
         ({"kafka": {"sasl": {"username": "u", "password": "s"}}}, "did you mean password"),
         ({"elasticsearch": {"urls": ["localhost"]}}, "spec.elasticsearch.urls"),
+        ({"elasticsearch": {"engine": "solr"}}, "spec.elasticsearch.engine"),
+        (
+            {"elasticsearch": {"engine": "opensearch", "apiKeyEnv": "K"}},
+            "OpenSearch has no API keys",
+        ),
+        (
+            {"elasticsearch": {"engine": "opensearch"}, "index": {"lifecyclePolicy": "p"}},
+            "index.lifecyclePolicy is Elasticsearch's",
+        ),
+        ({"index": {"events": {"fields": {}}}}, "spec.index.events.fields"),
+        ({"index": {"events": {"fields": {"a": {"type": "string"}}}}}, "fields.a.type"),
+        (
+            {"index": {"unknownFields": "fail", "events": {"fields": {"a": {"type": "ip"}}}}},
+            "unknownFields: fail has no effect",
+        ),
         ({"events": {"maxBytes": 1}}, "spec.events.maxBytes"),
         ({"enrich": {"dropFields": ["user_domain_id"]}}, "which sessions.key needs"),
         ({"stages": {"enrich": {"replicas": -1}}}, "spec.stages.enrich.replicas"),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from webevents.events.fields import FIELDS, Kind
 from webevents.events.session import SESSION_FIELDS
 from webevents.logic.documents import EXTRA as DOCUMENT_EXTRA
+from webevents.plan.make import make_plan
 from webevents.plan.model import Template
 from webevents.plan.templates import (
     EXTRA,
@@ -222,3 +223,36 @@ def test_connections_that_are_refused(given: dict[str, Any], says: str) -> None:
 def test_a_password_in_a_url_is_refused() -> None:
     with pytest.raises(ValidationError, match="holds no user or password"):
         ElasticsearchSpec.model_validate({"urls": ["https://u:secret@es:9200"]})
+
+
+def test_opensearch_is_given_what_it_has() -> None:
+    theirs, ours = (
+        make_plan(pipeline(elasticsearch={"engine": engine})).templates
+        for engine in ("elasticsearch", "opensearch")
+    )
+    before, after = (json.dumps([each.body for each in made]) for made in (theirs, ours))
+    for foreign in ("flattened", "depth_limit", "@custom", "ignore_missing_component_templates"):
+        assert foreign in before
+        assert foreign not in after
+    assert after.count('{"type": "flat_object"}') == 2  # extra, and a session's event_type_counts
+    assert [(each.kind, each.name) for each in ours] == [(each.kind, each.name) for each in theirs]
+
+
+def test_documents_with_fields_of_a_persons_choice_have_no_others() -> None:
+    fields = {
+        "timestamp": {"type": "date", "field": "event_timestamp"},
+        "price": {"type": "float"},
+        "user_agent": {"type": "text", "field": "browser_user_agent"},
+    }
+    made = pipeline(index={"events": {"fields": fields}})
+    (mapping,) = (
+        template.body["template"]["mappings"]
+        for template in make_plan(made).templates
+        if (template.kind, template.name) == ("component", "webevents-shop-events")
+    )
+    assert mapping["dynamic"] == "strict"
+    assert {name: field["type"] for name, field in mapping["properties"].items()} == {
+        "timestamp": "date",
+        "price": "float",
+        "user_agent": "text",
+    }

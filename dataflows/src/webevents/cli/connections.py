@@ -187,6 +187,7 @@ def kafka_spec(
 def elasticsearch_spec(
     url: str | None,
     *,
+    engine: str = "elasticsearch",
     ca: str | None = None,
     user: str | None = None,
     password_file: str | None = None,
@@ -200,7 +201,7 @@ def elasticsearch_spec(
         if any((ca, user, password_file, api_key_file)):
             raise UserError("the --elasticsearch-… options need --elasticsearch URL as well")
         return None
-    values: dict[str, Any] = {"urls": url.split(",")}
+    values: dict[str, Any] = {"engine": engine, "urls": url.split(",")}
     if user:
         values["username"] = user
         values["password_file"] = password_file

@@ -88,6 +88,7 @@ def run(
         or (pipeline.spec.kafka if pipeline.spec.kafka.bootstrap_servers else None),
         elasticsearch=c.elasticsearch_spec(
             elasticsearch,
+            engine=pipeline.spec.elasticsearch.engine,
             ca=elasticsearch_ca,
             user=elasticsearch_user,
             password_file=elasticsearch_password_file,

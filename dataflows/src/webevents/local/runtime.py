@@ -53,7 +53,7 @@ class RunOptions:
     kafka: KafkaSpec | None = None
     """A Kafka that is already there; an embedded one otherwise."""
     elasticsearch: ElasticsearchSpec | None = None
-    """An Elasticsearch that is already there; an embedded one otherwise."""
+    """An Elasticsearch or OpenSearch that is already there; an embedded one otherwise."""
     postgres: PostgresSpec | None = None
     """A PostgreSQL that is already there; an embedded one otherwise."""
     data_dir: Path | None = None
@@ -73,15 +73,11 @@ def run_pipeline(pipeline: WebEventPipeline, options: RunOptions, console: Conso
     """
     with ExitStack() as stack:
         folder = _folder(stack, options)
-        given: dict[str, Any] = {
+        given = {
             name: connection
             for name in ("kafka", "elasticsearch", "postgres")
             if (connection := getattr(options, name)) is not None
         }
-        if "elasticsearch" in given:
-            # The option says where it is; what it is, the pipeline says.
-            engine = {"engine": pipeline.spec.elasticsearch.engine}
-            given["elasticsearch"] = given["elasticsearch"].model_copy(update=engine)
         say = partial(console.print, highlight=False)
         pipeline = stack.enter_context(servers_for(with_spec(pipeline, given), folder, say))
         return _Run(pipeline, options, folder, console).run()
@@ -119,7 +115,8 @@ class _Run:
         self._capture = self._make_capture(folder)
         facts = [f"Kafka {pipeline.spec.kafka.bootstrap_servers}"]
         if self._elastic is not None:
-            facts[0] += f"   Elasticsearch {', '.join(pipeline.spec.elasticsearch.urls or ())}"
+            search = pipeline.spec.elasticsearch
+            facts[0] += f"   {search.product} {', '.join(search.urls or ())}"
         if self._plan.tables:
             facts[0] += f"   PostgreSQL {pipeline.spec.postgres.address}"
         if source := pipeline.spec.source.debezium:

@@ -78,6 +78,11 @@ class ElasticsearchSpec(Model):
     compression: bool = False
     """Whether requests are compressed (gzip): less network, more CPU."""
 
+    @property
+    def product(self) -> str:
+        """The engine's name for people."""
+        return {"elasticsearch": "Elasticsearch", "opensearch": "OpenSearch"}[self.engine]
+
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         passwords = [self.password_file, self.password_env]
@@ -179,6 +184,15 @@ class IndexSpec(Model):
     old indices; a cluster without ILM refuses it."""
     bulk: BulkSpec = BulkSpec()
     """How documents are sent."""
+
+    @model_validator(mode="after")
+    def _unknown_are_left_out(self) -> Self:
+        if self.events.fields is not None and self.unknown_fields == "fail":
+            raise ValueError(
+                "unknownFields: fail has no effect where events.fields names the fields, because "
+                "others are left out: take one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -64,10 +64,8 @@ def connect(spec: ElasticsearchSpec) -> SearchClient:
     )
     transport = transport_of(client)
     transport.credentials, transport.request_timeout_s = credentials, timeout_s
-    if spec.engine == "opensearch":
-        transport.product = "OpenSearch"
-        return opensearch(transport)
-    return client
+    transport.product = spec.product
+    return opensearch(transport) if spec.engine == "opensearch" else client
 
 
 def _check_certificates(tls: ElasticsearchTls | None) -> None:
@@ -118,7 +116,7 @@ def explained(client: SearchClient) -> Iterator[None]:
             "caFile to the authority that signed its certificate, and use the name in it"
         ) from None
     except UnsupportedProductError:
-        raise _other_product(nodes) from None
+        raise _other_product(name, nodes) from None
     except elastic_transport.TransportError:
         raise Unreachable(
             f"{name} at {nodes} does not answer: start it, or correct spec.elasticsearch.urls"
@@ -126,14 +124,15 @@ def explained(client: SearchClient) -> Iterator[None]:
     except ApiError as error:
         # OpenSearch does not know the media type by which Elasticsearch's client asks.
         if error.meta.status == 406 and name == "Elasticsearch":
-            raise _other_product(nodes) from None
+            raise _other_product(name, nodes) from None
         raise _explain(error, f"{name} at {nodes}") from None
 
 
-def _other_product(nodes: str) -> UserError:
+def _other_product(name: str, nodes: str) -> UserError:
+    other = "opensearch" if name == "Elasticsearch" else "elasticsearch"
     return UserError(
-        f"What answers at {nodes} is not Elasticsearch: correct spec.elasticsearch.urls, or set "
-        "spec.elasticsearch.engine to opensearch where it is that"
+        f"What answers at {nodes} is not {name}: correct spec.elasticsearch.urls, or set "
+        f"spec.elasticsearch.engine to {other} where it is that"
     )
 
 
@@ -141,8 +140,7 @@ def _explain(error: ApiError, who: str) -> UserError:
     status = error.meta.status
     if status == 401:
         return UserError(
-            f"{who} refuses the credentials: correct username and password or "
-            "the API key of spec.elasticsearch"
+            f"{who} refuses the credentials: correct those that spec.elasticsearch names"
         )
     if status == 403:
         return UserError(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from elasticsearch import ApiError
+from elasticsearch import ApiError, UnsupportedProductError
 from elasticsearch.exceptions import HTTP_EXCEPTIONS
 from opensearchpy import OpenSearch
 
@@ -41,6 +41,7 @@ class OpenSearchTransport:
 
         :returns: the decoded answer.
         :raises elasticsearch.ApiError: when OpenSearch refuses.
+        :raises elasticsearch.UnsupportedProductError: when Elasticsearch answers.
         :raises elastic_transport.TransportError: when there is no answer.
         """
         query = {k: v for k, v in (params or {}).items() if k not in ("request_timeout", "ignore")}
@@ -52,6 +53,8 @@ class OpenSearchTransport:
             body=body,
             request_timeout=timeout or self.inner.request_timeout_s,
         )
+        if "x-elastic-product" in meta.headers:
+            raise UnsupportedProductError(message="Elasticsearch", meta=meta, body=answer)
         if not 200 <= meta.status < 300 and meta.status not in ignore:
             error = answer.get("error", answer) if isinstance(answer, dict) else answer
             kind = error.get("type", error) if isinstance(error, dict) else error
