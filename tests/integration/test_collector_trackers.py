@@ -41,7 +41,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = [
     what
     for what, there in [
-        ("npm's packages (run `make test-collector`)", MODULES.is_dir()),
+        ("npm's packages (run `make test-collector`)", (MODULES / ".package-lock.json").is_file()),
         ("Node (on Debian: apt install nodejs npm)", shutil.which("node")),
         ("Chromium (on Debian: apt install chromium)", CHROMIUM),
     ]
