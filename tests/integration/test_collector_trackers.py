@@ -349,6 +349,8 @@ def test_the_demo_shop_sends_what_its_visitor_does(
             timeout=120,
             stdout=subprocess.PIPE,
         ).stdout
+        address = f"collector http://{LOOPBACK}:{port}/demo (a shop whose visitor is you)"
+        assert address in run.log.read_text()
         run.interrupt()
         run.finish()
     [page] = json.loads(output).values()

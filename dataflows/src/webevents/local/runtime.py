@@ -147,6 +147,9 @@ class _Run:
         if self._elastic is not None:
             ensure_templates(self._elastic, self._plan.templates)
         self._make_tables()
+        if not self._console.is_terminal:  # there the screen says it all the time
+            for line in self._collecting():
+                self._console.print(line, highlight=False)
         self._tell_metrics()
         problems: list[str] = []
         # Ctrl-C, kill, and a terminal that is closed.
