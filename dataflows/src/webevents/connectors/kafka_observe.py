@@ -17,6 +17,9 @@ COMMITTED_TIMEOUT_S = 2.0
 STALL_S = 60.0
 """A topic is not read to its end while a transaction is open in it; none is open for longer."""
 
+_SETTLING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+"""A topic that was just made, or whose leader changes: asking again helps."""
+
 Partition = tuple[str, int]
 
 
@@ -74,11 +77,19 @@ class Observer:
         if not partitions:
             return {}
         spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
-        asked = self._admin.list_offsets(dict.fromkeys(partitions, spec), request_timeout=TIMEOUT_S)
-        return {
-            (partition.topic, partition.partition): future.result().offset
-            for partition, future in asked.items()
-        }
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            wanted = dict.fromkeys(partitions, spec)
+            asked = self._admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
+            try:
+                return {
+                    (partition.topic, partition.partition): future.result().offset
+                    for partition, future in asked.items()
+                }
+            except KafkaException as error:
+                if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def groups(self, groups: Mapping[str, Iterable[str]]) -> dict[str, GroupView]:
         """Look at consumer groups.
