@@ -1,6 +1,7 @@
 """An operator that is killed at any write, a faulty API server, and health that proves work."""
 
 import itertools
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -77,7 +78,10 @@ def test_killed_at_each_write_it_converges_to_the_same(
         eventually(lambda: _state(kube, namespace) == {})
         again = kube.create(pipeline(namespace, "shop", spec))
         assert again["metadata"]["uid"] != created["metadata"]["uid"]
-        _kill_at(proxy, at, start_operator)
+        if not _kill_at(proxy, at, start_operator):
+            # Now and then the first one wrote an event or a status more than it takes.
+            assert at > len(wanted), f"it was done after {at - 1} writes"
+            break
         survivor = start_operator(kubeconfig=proxy.kubeconfig)
         eventually(lambda: _settled(kube, namespace))
         eventually(lambda: _state(kube, namespace).keys(), lambda now: now == wanted.keys())
@@ -87,8 +91,11 @@ def test_killed_at_each_write_it_converges_to_the_same(
         survivor.kill()
 
 
-def _kill_at(proxy: ApiProxy, at: int, start_operator: StartOperator) -> None:
-    """Start an operator and kill it at its n-th write: before it in odd runs, after it in even."""
+def _kill_at(proxy: ApiProxy, at: int, start_operator: StartOperator) -> bool:
+    """Start an operator and kill it at its n-th write: before it in odd runs, after it in even.
+
+    :returns: whether it came to that write.
+    """
     base = proxy.writes
     victim: list[OperatorProcess] = []
 
@@ -103,8 +110,14 @@ def _kill_at(proxy: ApiProxy, at: int, start_operator: StartOperator) -> None:
     victim.append(start_operator(kubeconfig=proxy.kubeconfig, wait=False))
     process = victim[0].process
     assert process
-    process.wait(60)
-    proxy.on_write = lambda number: True
+    try:
+        process.wait(45)
+        return True
+    except subprocess.TimeoutExpired:
+        victim[0].kill()
+        return False
+    finally:
+        proxy.on_write = lambda number: True
 
 
 def test_a_faulty_api_server(
