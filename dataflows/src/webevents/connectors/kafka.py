@@ -90,7 +90,7 @@ def ensure_topics(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
         known = admin.list_topics(timeout=CONNECT_TIMEOUT_S).topics
         missing = [topic for topic in topics if topic.name not in known]
         if missing:
-            _wait(
+            made = _wait(
                 admin.create_topics(
                     [
                         NewTopic(t.name, t.partitions, t.replication_factor, config=dict(t.config))
@@ -98,7 +98,11 @@ def ensure_topics(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
                     ]
                 )
             )
-            done += [f"created topic {t.name} ({t.partitions} partitions)" for t in missing]
+            done += [
+                f"created topic {t.name} ({t.partitions} partitions)"
+                for t in missing
+                if t.name in made
+            ]
         few = [
             t for t in topics if t.name in known and len(known[t.name].partitions) < t.partitions
         ]
@@ -113,10 +117,17 @@ def ensure_topics(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
     return done
 
 
-def _wait(futures: Mapping[str, Any]) -> None:
-    for future in futures.values():
+def _wait(futures: Mapping[str, Any]) -> set[str]:
+    """Wait for topics to be made or grown.
+
+    :returns: those that were; one that another has made meanwhile is left out.
+    """
+    done = set()
+    for name, future in futures.items():
         try:
             future.result(timeout=TIMEOUT_S)
+            done.add(name)
         except KafkaException as error:
             if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise
+    return done
