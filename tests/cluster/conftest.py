@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from kube import Kube, OperatorProcess, find_kubectl
+from shop import Shop
 
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.kafka_server import EmbeddedKafka
@@ -23,6 +24,13 @@ SHARED = Path(os.environ.get("WEBEVENTS_SHARED", ROOT.parent / "shared"))
 IMAGE = "webevents.test/standin:1"
 
 StartOperator = Callable[..., OperatorProcess]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test waits for several things one after the other, each for minutes on a busy machine."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +105,12 @@ def elasticsearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture
+def shop(kube: Kube, namespace: str, kafka: str) -> Shop:
+    """A pipeline on the real Kafka, not yet created."""
+    return Shop(kube, namespace, kafka)
+
+
 SETTINGS: dict[str, Any] = {
     "imagePullPolicy": "Never",
     "image": "webevents.test/none:1",
@@ -108,7 +122,10 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def start_operator(kube: Kube, namespace: str, tmp_path: Path) -> Iterator[StartOperator]:
-    """Start operators for the test's namespace: ``start_operator(**settings)``."""
+    """Start operators for the test's namespace: ``start_operator(**settings)``.
+
+    ``namespaces`` are others to watch; none means all of the cluster.
+    """
     made: list[OperatorProcess] = []
 
     def start(
@@ -116,7 +133,8 @@ def start_operator(kube: Kube, namespace: str, tmp_path: Path) -> Iterator[Start
         wait: bool = True, **settings: Any,
     ) -> OperatorProcess:  # fmt: skip
         where = kubeconfig or kube.kubeconfig
-        process = OperatorProcess(tmp_path, where, namespaces or [namespace], SETTINGS | settings)
+        watched = [namespace] if namespaces is None else namespaces
+        process = OperatorProcess(tmp_path, where, watched or None, SETTINGS | settings)
         made.append(process)
         return process.start(wait=wait)
 

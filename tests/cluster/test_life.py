@@ -1,91 +1,17 @@
-"""A pipeline from its creation to its end: its objects, their drift, scaling, pause, conflicts."""
+"""A pipeline from its creation to its end: its objects, their drift, pause, faults, deletion."""
 
-import json
-import time
-import uuid
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from kube import Kube, OperatorProcess, condition, eventually, own_labels, pipeline
-from lightkube import ApiError
+from kube import OperatorProcess, eventually, own_labels
+from shop import Shop
 
 from webevents_operator import kinds, names
 from webevents_operator.kinds import Kind, Object
 
 StartOperator = Callable[..., OperatorProcess]
-
-
-class Shop:
-    """A pipeline on a real Kafka, with topics of its own."""
-
-    def __init__(self, kube: Kube, namespace: str, kafka: str, name: str = "shop") -> None:
-        self.kube, self.namespace, self.name = kube, namespace, name
-        self.prefix = uuid.uuid4().hex[:8]
-        topics = ("raw", "enriched", "sessions", "failed")
-        self.spec: dict[str, Any] = {
-            "generator": {"eventsPerSecond": 20},
-            "kafka": {"bootstrapServers": kafka},
-            "index": {"enabled": False},
-            "topics": {which: {"name": f"{self.prefix}-{which}"} for which in topics},
-        }
-        for which in ("raw", "enriched"):
-            self.spec["topics"][which]["partitions"] = 2
-
-    def create(self, **spec: Any) -> "Shop":
-        """Create it."""
-        self.kube.create(pipeline(self.namespace, self.name, self.spec | spec))
-        return self
-
-    def change(self, spec: Object) -> None:
-        """Change its specification."""
-        self.kube.merge(kinds.PIPELINE, self.namespace, self.name, {"spec": spec})
-
-    def resource(self) -> Object:
-        """The resource."""
-        return self.kube.must_get(kinds.PIPELINE, self.namespace, self.name)
-
-    def condition(self, kind: str) -> Object:
-        """A condition."""
-        return condition(self.resource(), kind)
-
-    def wait(
-        self, kind: str = "Ready", status: str = "True", reason: str = "", seconds: float = 60
-    ) -> Object:
-        """Wait for a condition about the present generation."""
-
-        def current() -> Object:
-            resource = self.resource()
-            found = condition(resource, kind)
-            fresh = found.get("observedGeneration") == resource["metadata"]["generation"]
-            return found if fresh else {}
-
-        return eventually(
-            current,
-            lambda c: c.get("status") == status and reason in ("", c["reason"]),
-            seconds=seconds,
-        )
-
-    def child(self, kind: Kind, workload: str | None = None) -> Object:
-        """One of its objects."""
-        name = f"{self.name}-{workload}" if workload else self.name
-        return self.kube.must_get(kind, self.namespace, name)
-
-    def pods(self, workload: str) -> dict[str, str]:
-        """The unique ids of a workload's pods by name."""
-        labels = names.selector(names.Key(self.namespace, self.name), workload)
-        found = self.kube.list(kinds.POD, self.namespace, **labels)
-        return {
-            pod["metadata"]["name"]: pod["metadata"]["uid"]
-            for pod in found
-            if not pod["metadata"].get("deletionTimestamp")
-        }
-
-
-@pytest.fixture
-def shop(kube: Kube, namespace: str, kafka: str) -> Shop:
-    return Shop(kube, namespace, kafka)
+_WRITES = "webevents_operator_api_writes_total"
 
 
 def test_a_pipeline_comes_about_and_then_nothing_is_written(
@@ -112,14 +38,24 @@ def test_a_pipeline_comes_about_and_then_nothing_is_written(
               if each["involvedObject"]["name"] == "shop"]  # fmt: skip
     assert "Ready" in events
     assert "Changed" in events  # topics were created
-    # The ledger is read from Kafka; then all is still.
-    eventually(shop.resource, lambda r: r["status"].get("ledger", {}).get("balanced") is True)
-    time.sleep(3)
-    before = operator.metric("webevents_operator_api_writes_total")
-    passes = operator.metric("webevents_operator_reconciles_total")
-    time.sleep(12)  # two resyncs
-    assert operator.metric("webevents_operator_reconciles_total") > passes
-    assert operator.metric("webevents_operator_api_writes_total") == before
+    # The ledger is read from Kafka; with the second look there are rates. Then all is still.
+    eventually(shop.resource, lambda r: "eventsPerSecond" in r["status"])
+    assert shop.resource()["status"]["ledger"]["balanced"] is True
+    for _ in range(10):
+        before, writes = shop.snapshot(), operator.metrics(_WRITES)
+        operator.passes(4)  # at least two resyncs
+        now, after = shop.snapshot(), operator.metrics(_WRITES)
+        more = {labels: n - writes.get(labels, 0) for labels, n in after.items()}
+        written = {labels: n for labels, n in more.items() if n}
+        if before["objects"] == now["objects"]:
+            break
+        # Where a machine is busy pods may fail their probes: that is told, and that is all.
+        told = [labels for labels in written if 'verb="status"' in labels or "Event" in labels]
+        assert len(told) == len(written), f"{written}: {before} became {now}"
+    else:
+        pytest.fail(f"its objects are never still: {before} became {now}")
+    assert not written, f"{written}: {before['pipeline']} became {now['pipeline']}"
+    assert now == before
     assert operator.stop() == 0
 
 
@@ -135,68 +71,6 @@ def test_a_changed_setting_rolls_only_its_stage(
     shop.wait()
     assert shop.pods("sessionize") == before["sessionize"]
     assert shop.pods("generator") == before["generator"]
-
-
-def test_the_rate_changes_without_a_restart(
-    shop: Shop, start_operator: StartOperator, image: str
-) -> None:
-    start_operator(image=image)
-    shop.create()
-    shop.wait()
-    before = shop.pods("generator")
-    shop.change({"generator": {"eventsPerSecond": 75}})
-
-    def live() -> Any:
-        return json.loads(shop.child(kinds.CONFIG_MAP, "generator")["data"]["live.json"])
-
-    eventually(live, lambda found: found == {"eventsPerSecond": 75})
-    # The pod is touched, so that its kubelet refreshes the mounted file at once.
-    eventually(
-        lambda: shop.kube.must_get(kinds.POD, shop.namespace, "shop-generator-0"),
-        lambda pod: names.LIVE in (pod["metadata"].get("annotations") or {}),
-    )
-    assert shop.pods("generator") == before
-
-
-def test_scaling_by_the_subresource(shop: Shop, start_operator: StartOperator, image: str) -> None:
-    if shop.kube.kubectl_path is None:
-        pytest.skip("kubectl is not installed")
-    start_operator(image=image)
-    shop.create()
-    shop.wait()
-    done = shop.kube.kubectl("scale", "-n", shop.namespace, "wep/shop", "--replicas=3")
-    assert done.returncode == 0, done.stderr
-    eventually(lambda: len(shop.pods("generator")), lambda count: count == 3)
-    shop.wait()
-    assert shop.resource()["status"]["generators"] == "3/3"
-    assert shop.resource()["status"]["replicas"] == 3
-    template = shop.child(kinds.STATEFUL_SET, "generator")["spec"]["template"]
-    assert template["spec"]["containers"][0]["args"][-2:] == ["--replicas", "3"]
-    assert shop.child(kinds.DISRUPTION_BUDGET, "generator")["spec"]["maxUnavailable"] == 1
-    shop.kube.kubectl("scale", "-n", shop.namespace, "wep/shop", "--replicas=1")
-    eventually(lambda: len(shop.pods("generator")), lambda count: count == 1)
-    name = "shop-generator"
-    eventually(lambda: shop.kube.get(kinds.DISRUPTION_BUDGET, shop.namespace, name) is None)
-
-
-def test_replicas_are_capped_by_partitions_and_partitions_roll(
-    shop: Shop, start_operator: StartOperator, image: str
-) -> None:
-    start_operator(image=image)
-    shop.create(stages={"enrich": {"replicas": 5}})
-    told = shop.wait("Degraded", "True", "ReplicasCapped")
-    assert "2 of 5 replicas" in told["message"]
-    eventually(lambda: len(shop.pods("enrich")), lambda count: count == 2)
-    before = shop.pods("enrich"), shop.pods("generator")
-    shop.change({"topics": {"enriched": {"partitions": 5}}})
-    eventually(lambda: shop.condition("TopicsReady").get("status"), lambda s: s == "True")
-    shop.change({"topics": {"raw": {"partitions": 5}}})
-    shop.wait("Degraded", "False")
-    eventually(lambda: len(shop.pods("enrich")), lambda count: count == 5)
-    eventually(
-        lambda: shop.pods("enrich"), lambda now: not set(now.values()) & set(before[0].values())
-    )
-    assert shop.pods("generator") == before[1]
 
 
 @pytest.mark.parametrize(
@@ -217,34 +91,39 @@ def test_replicas_are_capped_by_partitions_and_partitions_roll(
 def test_drift_is_reverted(
     shop: Shop, start_operator: StartOperator, kind: Kind, workload: str, patch: Object
 ) -> None:
-    start_operator()
+    operator = start_operator()
     shop.create()
     eventually(lambda: len(shop.kube.list(kinds.STATEFUL_SET, shop.namespace)) == 3)
     before = shop.child(kind, workload)
     name = before["metadata"]["name"]
-    shop.kube.merge(kind, shop.namespace, name, patch)
-    eventually(
-        lambda: shop.child(kind, workload),
-        lambda now: now.get("spec") == before.get("spec") and now.get("data") == before.get("data")
-        and now["metadata"]["labels"] == before["metadata"]["labels"]
-        and now["metadata"].get("ownerReferences") == before["metadata"]["ownerReferences"],
-    )  # fmt: skip
+    with operator.within(60):
+        shop.kube.merge(kind, shop.namespace, name, patch)
+        eventually(
+            lambda: shop.child(kind, workload),
+            lambda now: (
+                now.get("spec") == before.get("spec")
+                and now.get("data") == before.get("data")
+                and now["metadata"]["labels"] == before["metadata"]["labels"]
+                and now["metadata"].get("ownerReferences") == before["metadata"]["ownerReferences"]
+            ),
+        )
 
 
 def test_what_is_deleted_comes_back(shop: Shop, start_operator: StartOperator) -> None:
-    start_operator()
+    operator = start_operator()
     shop.create()
     eventually(lambda: len(shop.kube.list(kinds.STATEFUL_SET, shop.namespace)) == 3)
     for kind in (kinds.STATEFUL_SET, kinds.CONFIG_MAP, kinds.SERVICE):
         for found in shop.kube.list(kind, shop.namespace, **own_labels("shop")):
             name, uid = found["metadata"]["name"], found["metadata"]["uid"]
-            shop.kube.delete(kind, shop.namespace, name)
 
             def anew(kind: Kind = kind, name: str = name, uid: str = uid) -> bool:
                 there = shop.kube.get(kind, shop.namespace, name)
                 return there is not None and there["metadata"]["uid"] != uid
 
-            eventually(anew)
+            with operator.within(60):
+                shop.kube.delete(kind, shop.namespace, name)
+                eventually(anew)
 
 
 def test_a_stage_that_is_switched_off_goes(shop: Shop, start_operator: StartOperator) -> None:
@@ -267,7 +146,7 @@ def test_a_stage_that_is_switched_off_goes(shop: Shop, start_operator: StartOper
 
 @pytest.mark.parametrize("way", ["field", "annotation"])
 def test_paused(shop: Shop, start_operator: StartOperator, way: str) -> None:
-    start_operator()
+    operator = start_operator()
     shop.create()
     eventually(lambda: len(shop.kube.list(kinds.STATEFUL_SET, shop.namespace)) == 3)
     on: Object = {"spec": {"paused": True}}
@@ -280,7 +159,8 @@ def test_paused(shop: Shop, start_operator: StartOperator, way: str) -> None:
     assert shop.resource()["status"]["paused"] is True
     shop.kube.merge(kinds.STATEFUL_SET, shop.namespace, "shop-enrich", {"spec": {"replicas": 0}})
     shop.change({"stages": {"sessionize": {"replicas": 2}}})
-    time.sleep(7)  # more than a resync
+    shop.wait("Progressing", "False", "Paused")  # seen: it is about the change
+    operator.passes(2)
     assert shop.child(kinds.STATEFUL_SET, "enrich")["spec"]["replicas"] == 0
     assert shop.child(kinds.STATEFUL_SET, "sessionize")["spec"]["replicas"] == 1
     shop.kube.merge(kinds.PIPELINE, shop.namespace, "shop", off)
@@ -308,46 +188,13 @@ def test_a_pipeline_that_is_deleted_takes_its_objects_but_not_its_topics(
     assert f"{shop.prefix}-raw" in topics
 
 
-def test_the_oldest_has_the_topic(shop: Shop, start_operator: StartOperator, kafka: str) -> None:
-    start_operator()
-    shop.create()
-    eventually(lambda: len(shop.kube.list(kinds.STATEFUL_SET, shop.namespace)) == 3)
-    time.sleep(1.1)  # creation times are in seconds
-    other = Shop(shop.kube, shop.namespace, kafka, "second")
-    other.spec["topics"]["enriched"]["name"] = shop.spec["topics"]["enriched"]["name"]
-    other.create()
-    told = other.wait("Ready", "False", "ResourceConflict")
-    assert f"belongs to the older pipeline {shop.namespace}/shop" in told["message"]
-    assert shop.kube.list(kinds.STATEFUL_SET, shop.namespace, **own_labels("second")) == []
-    # When the oldest goes, the next one has it.
-    shop.kube.delete(kinds.PIPELINE, shop.namespace, "shop")
-    eventually(
-        lambda: len(shop.kube.list(kinds.STATEFUL_SET, shop.namespace, **own_labels("second"))),
-        lambda count: count == 3,
-    )
-
-
-def test_what_is_not_ours_is_not_taken_over(shop: Shop, start_operator: StartOperator) -> None:
-    start_operator()
-    theirs = kinds.CONFIG_MAP.of("shop-enrich", shop.namespace, data={"mine": "yes"})
-    shop.kube.create(theirs)
-    shop.create()
-    told = shop.wait("Ready", "False", "ResourceConflict")
-    assert "ConfigMap" in told["message"]
-    assert shop.child(kinds.CONFIG_MAP, "enrich")["data"] == {"mine": "yes"}
-    shop.kube.delete(kinds.CONFIG_MAP, shop.namespace, "shop-enrich")
-    eventually(
-        lambda: shop.kube.get(kinds.CONFIG_MAP, shop.namespace, "shop-enrich") or {},
-        lambda found: "settings.json" in found.get("data", {}),
-    )
-
-
 def test_what_the_server_lets_through_but_contradicts_itself_is_a_condition(
     shop: Shop, start_operator: StartOperator
 ) -> None:
-    start_operator()
-    shop.create(sessions={"gap": "2d"})
-    told = shop.wait("Ready", "False", "InvalidSpec", seconds=5)
+    operator = start_operator()
+    with operator.within(5):
+        shop.create(sessions={"gap": "2d"})
+        told = shop.wait("Ready", "False", "InvalidSpec")
     assert "gap must be longer than 0s and not longer than maxLength" in told["message"]
     shop.change({"sessions": {"gap": "30m"}})
     eventually(lambda: len(shop.kube.list(kinds.STATEFUL_SET, shop.namespace)) == 3)
@@ -372,7 +219,7 @@ def test_secrets_that_no_pod_has(
 def test_a_pod_that_cannot_start_is_told(shop: Shop, start_operator: StartOperator) -> None:
     start_operator(image="webevents.test/nowhere:1")
     shop.create()
-    told = shop.wait("WorkloadsReady", "False", "PodsFailing", seconds=90)
+    told = shop.wait("WorkloadsReady", "False", "PodsFailing")
     assert "cannot start (ErrImageNeverPull)" in told["message"]
     assert shop.condition("Degraded")["status"] == "True"
 
@@ -386,20 +233,3 @@ def test_a_generator_that_ends_is_a_job(shop: Shop, start_operator: StartOperato
     assert job["spec"]["completionMode"] == "Indexed"
     sets = shop.kube.list(kinds.STATEFUL_SET, shop.namespace)
     assert "shop-generator" not in {each["metadata"]["name"] for each in sets}
-
-
-def test_namespaces_of_others_are_left_alone(
-    kube: Kube, shop: Shop, start_operator: StartOperator, kafka: str
-) -> None:
-    start_operator()
-    with kube.namespace() as elsewhere:
-        other = Shop(kube, elsewhere, kafka).create()
-        shop.create()
-        eventually(lambda: len(kube.list(kinds.STATEFUL_SET, shop.namespace)) == 3)
-        assert "status" not in other.resource()
-        assert kube.list(kinds.STATEFUL_SET, elsewhere) == []
-
-
-def test_scale_of_what_does_not_exist_is_refused(kube: Kube, namespace: str) -> None:
-    with pytest.raises(ApiError):
-        kube.merge(kinds.PIPELINE, namespace, "nobody", {"spec": {}})

@@ -17,6 +17,8 @@ from webevents_operator.kinds import Object
 
 StartOperator = Callable[..., OperatorProcess]
 
+_QUIET_S = 8
+"""Longer than the operator's resync here (5 s), after which rates are told."""
 _MADE = (kinds.CONFIG_MAP, kinds.SERVICE, kinds.STATEFUL_SET, kinds.DISRUPTION_BUDGET)
 
 
@@ -67,8 +69,7 @@ def test_killed_at_each_write_it_converges_to_the_same(
     spec = _spec(kafka)
     created = kube.create(pipeline(namespace, "shop", spec))
     operator = start_operator(kubeconfig=proxy.kubeconfig)
-    eventually(lambda: _settled(kube, namespace))
-    time.sleep(1)
+    assert not _ended(operator, kube, namespace, proxy)
     wanted, writes = _state(kube, namespace), proxy.writes
     operator.kill()
     assert len(wanted) >= 8
@@ -78,7 +79,7 @@ def test_killed_at_each_write_it_converges_to_the_same(
         eventually(lambda: _state(kube, namespace) == {})
         again = kube.create(pipeline(namespace, "shop", spec))
         assert again["metadata"]["uid"] != created["metadata"]["uid"]
-        if not _kill_at(proxy, at, start_operator):
+        if not _kill_at(kube, namespace, proxy, at, start_operator):
             # Now and then the first one wrote an event or a status more than it takes.
             assert at > len(wanted), f"it was done after {at - 1} writes"
             break
@@ -91,7 +92,9 @@ def test_killed_at_each_write_it_converges_to_the_same(
         survivor.kill()
 
 
-def _kill_at(proxy: ApiProxy, at: int, start_operator: StartOperator) -> bool:
+def _kill_at(
+    kube: Kube, namespace: str, proxy: ApiProxy, at: int, start_operator: StartOperator
+) -> bool:
     """Start an operator and kill it at its n-th write: before it in odd runs, after it in even.
 
     :returns: whether it came to that write.
@@ -108,16 +111,25 @@ def _kill_at(proxy: ApiProxy, at: int, start_operator: StartOperator) -> bool:
 
     proxy.on_write = on_write
     victim.append(start_operator(kubeconfig=proxy.kubeconfig, wait=False))
-    process = victim[0].process
-    assert process
     try:
-        process.wait(45)
-        return True
-    except subprocess.TimeoutExpired:
-        victim[0].kill()
-        return False
+        return _ended(victim[0], kube, namespace, proxy)
     finally:
+        victim[0].kill()
         proxy.on_write = lambda number: True
+
+
+def _ended(operator: OperatorProcess, kube: Kube, namespace: str, proxy: ApiProxy) -> bool:
+    """Wait until it has ended (True), or all is done and it writes no more."""
+    assert operator.process
+    writes, since = proxy.writes, time.monotonic()
+    while time.monotonic() - since < _QUIET_S or not _settled(kube, namespace):
+        try:
+            operator.process.wait(0.2)
+            return True
+        except subprocess.TimeoutExpired:
+            if proxy.writes != writes:
+                writes, since = proxy.writes, time.monotonic()
+    return False
 
 
 def test_a_faulty_api_server(
@@ -126,22 +138,55 @@ def test_a_faulty_api_server(
     operator = start_operator(kubeconfig=proxy.kubeconfig, canaryInterval="5s")
     proxy.fault_share = 0.3
     kube.create(pipeline(namespace, "shop", _spec(kafka)))
-    for replicas in itertools.islice(itertools.cycle((1, 3, 2)), 9):
+    deadline = time.monotonic() + 240
+    for number in itertools.count():
+        replicas = (1, 3, 2)[number % 3]
         change = {"spec": {"stages": {"sessionize": {"replicas": replicas}}}}
         kube.merge(kinds.PIPELINE, namespace, "shop", change)
-        time.sleep(2)
+        time.sleep(1)
+        if proxy.faults > 40 and replicas == 2:
+            break
+        assert time.monotonic() < deadline, f"it was given {proxy.faults} faults only"
     assert operator.process and operator.process.poll() is None, "it has crashed"
-    assert proxy.faults > 20
     proxy.fault_share = 0.0
-    began = time.monotonic()
-    eventually(lambda: _settled(kube, namespace), seconds=60)
-    eventually(
-        lambda: kube.get(kinds.STATEFUL_SET, namespace, "shop-sessionize"),
-        lambda found: found is not None and found["spec"]["replicas"] == 2,
-        seconds=60,
-    )
-    assert time.monotonic() - began < 60
+    with operator.within(60):
+        eventually(lambda: _settled(kube, namespace))
+        eventually(
+            lambda: kube.get(kinds.STATEFUL_SET, namespace, "shop-sessionize"),
+            lambda found: found is not None and found["spec"]["replicas"] == 2,
+        )
     eventually(lambda: operator.get("/readyz"), lambda code: code == 200)
+    assert operator.get("/healthz") == 200
+
+
+def test_a_pipeline_that_goes_while_nobody_watches(
+    kube: Kube, namespace: str, start_operator: StartOperator, proxy: ApiProxy, kafka: str
+) -> None:
+    operator = start_operator(kubeconfig=proxy.kubeconfig)
+    spec = _spec(kafka)
+    kube.create(pipeline(namespace, "shop", spec))
+    eventually(lambda: _settled(kube, namespace))
+    time.sleep(1.1)  # creation times are in seconds
+    kube.create(pipeline(namespace, "second", spec))
+    eventually(
+        lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "second"), "Ready"),
+        lambda c: c.get("reason") == "ResourceConflict",
+    )
+    # The server has forgotten what happened meanwhile: a new watch begins with what there is.
+    proxy.expire_watches()
+    kube.delete(kinds.PIPELINE, namespace, "shop")
+    eventually(lambda: kube.get(kinds.PIPELINE, namespace, "shop") is None)
+    eventually(lambda: any("webeventpipelines" in path for path in proxy.ended_watches))
+    proxy.expired = False
+    with operator.within(60):
+        eventually(
+            lambda: len(kube.list(kinds.STATEFUL_SET, namespace, **own_labels("second"))),
+            lambda count: count == 3,
+        )
+    # What belonged to the first is collected, and not made again.
+    eventually(lambda: _state(kube, namespace) == {})
+    operator.passes(3)
+    assert _state(kube, namespace) == {}
     assert operator.get("/healthz") == 200
 
 
@@ -153,11 +198,11 @@ def test_health_proves_work(
     assert canary
     eventually(lambda: operator.get("/readyz"), lambda code: code == 200)
     proxy.fault_share = 1.0
-    eventually(lambda: operator.get("/readyz"), lambda code: code == 503, seconds=60)
+    eventually(lambda: operator.get("/readyz"), lambda code: code == 503)
     # Starting it again would not help: it is the server that does not answer.
     assert operator.get("/healthz") == 200
     proxy.fault_share = 0.0
-    eventually(lambda: operator.get("/readyz"), lambda code: code == 200, seconds=60)
+    eventually(lambda: operator.get("/readyz"), lambda code: code == 200)
     assert kube.list(kinds.STATEFUL_SET, namespace) == []  # the canary wants nothing
     operator.stop()
     assert kube.get(kinds.PIPELINE, namespace, "webevents-canary") is None
@@ -171,10 +216,10 @@ def test_dependencies_that_are_away_do_not_hold_up_others(
         # An address that does not answer at all (RFC 5737).
         spec = _spec("192.0.2.1:9092")
         kube.create(pipeline(namespace, f"away-{number}", spec))
-    kube.create(pipeline(namespace, "shop", _spec(kafka)))
-    began = time.monotonic()
-    eventually(lambda: len(kube.list(kinds.STATEFUL_SET, namespace, **own_labels("shop"))) == 3)
-    assert time.monotonic() - began < 15
+    # Each of the others takes 15 s to find out that nobody answers.
+    with operator.within(15):
+        kube.create(pipeline(namespace, "shop", _spec(kafka)))
+        eventually(lambda: len(kube.list(kinds.STATEFUL_SET, namespace, **own_labels("shop"))) == 3)
     told = eventually(
         lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "away-0"), "Ready"),
         lambda c: c.get("reason") == "KafkaUnavailable",
@@ -186,7 +231,7 @@ def test_dependencies_that_are_away_do_not_hold_up_others(
 def test_a_hundred_bad_resources_do_not_touch_a_good_one(
     kube: Kube, namespace: str, start_operator: StartOperator, kafka: str
 ) -> None:
-    start_operator()
+    operator = start_operator()
     kube.create(pipeline(namespace, "shop", _spec(kafka)))
     eventually(lambda: len(kube.list(kinds.STATEFUL_SET, namespace)) == 3)
     before = _state(kube, namespace)
@@ -194,17 +239,15 @@ def test_a_hundred_bad_resources_do_not_touch_a_good_one(
         # What only the models know: a session's gap that is longer than the session may be.
         spec = _spec(kafka) | {"sessions": {"gap": "13h"}}
         kube.create(pipeline(namespace, f"bad-{number}", spec))
-    last = time.monotonic()
-    eventually(
-        lambda: [
-            condition(each, "Ready").get("reason")
-            for each in kube.list(kinds.PIPELINE, namespace)
-            if each["metadata"]["name"].startswith("bad-")
-        ],
-        lambda found: found == ["InvalidSpec"] * 100,
-        seconds=5,
-    )
-    assert time.monotonic() - last <= 6
+    with operator.within(5):
+        eventually(
+            lambda: [
+                condition(each, "Ready").get("reason")
+                for each in kube.list(kinds.PIPELINE, namespace)
+                if each["metadata"]["name"].startswith("bad-")
+            ],
+            lambda found: found == ["InvalidSpec"] * 100,
+        )
     assert _state(kube, namespace) == before
 
 
@@ -220,7 +263,6 @@ def test_secrets_are_not_logged(
     eventually(
         lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "shop"), "Ready"),
         lambda c: c.get("reason") == "KafkaUnavailable",
-        seconds=90,
     )
     operator.stop()
     assert word not in operator.log.read_text()

@@ -8,6 +8,7 @@ import contextlib
 import random
 import ssl
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ from aiohttp import web
 from lightkube import KubeConfig
 
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
+_EXPIRED = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "status": "Failure",
+    "reason": "Expired",
+    "message": "too old resource version",
+    "code": 410,
+}
 _HOP = {"host", "transfer-encoding", "content-length", "connection", "content-encoding"}
 
 
@@ -38,11 +47,16 @@ class ApiProxy:
         self.fault_share = 0.0
         """Share of requests that are answered with 429, 500 or not at all."""
         self.faults = 0
+        self.expired = False
+        """Whether watches are refused, because what they would go on from is too long ago."""
+        self._watches: weakref.WeakSet[aiohttp.ClientResponse] = weakref.WeakSet()
+        self.ended_watches: set[str] = set()
+        """Paths whose watch was ended so."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(120)
         self.kubeconfig = folder / "proxy.kubeconfig"
         self.kubeconfig.write_text(
             yaml.safe_dump(
@@ -61,10 +75,20 @@ class ApiProxy:
             )
         )
 
+    def expire_watches(self) -> None:
+        """End all watches; until ``expired`` is taken back, they cannot go on where they were."""
+        self.expired = True
+
+        def end() -> None:
+            for answer in list(self._watches):
+                answer.close()
+
+        self._loop.call_soon_threadsafe(end)
+
     def close(self) -> None:
         """Stop listening."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -92,6 +116,10 @@ class ApiProxy:
         await self._runner.cleanup()
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
+        if self.expired and "watch" in request.query:
+            await asyncio.sleep(0.5)
+            self.ended_watches.add(request.path)
+            return web.json_response({"type": "ERROR", "object": _EXPIRED})
         if random.random() < self.fault_share:
             self.faults += 1
             return await self._fault()
@@ -108,6 +136,11 @@ class ApiProxy:
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=None),
         ) as answer:
+            if "watch" in request.query:
+                self._watches.add(answer)
+                # It may have expired while this was asked for.
+                if self.expired:
+                    answer.close()
             kept = {k: v for k, v in answer.headers.items() if k.lower() != "transfer-encoding"}
             passed = web.StreamResponse(status=answer.status, headers=kept)
             await passed.prepare(request)
