@@ -1,10 +1,17 @@
 """Ledgers: counting, and the metadata that they travel in."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webevents.connectors.kafka_observe import GroupView
 from webevents.events.event import REASONS
 from webevents.events.ledger import METADATA_LIMIT, Counts, PartitionLedger
+from webevents.plan.ledger import observe
+from webevents.plan.make import make_plan
+from webevents.spec.load import parse_pipeline
+from webevents.spec.pipeline import API_VERSION, KIND
 
 numbers = st.integers(0, 2**50)
 
@@ -42,3 +49,41 @@ def test_balance() -> None:
     counts.add(other)
     assert counts.balanced
     assert counts.report() == {"in": 12, "out": 8, "failed": 1, "dropped": {"late": 3}}
+
+
+class _Looked:
+    """An observer that has looked: what is judged is pure, and the moment cannot be chosen."""
+
+    def __init__(self, views: dict[str, GroupView]) -> None:
+        self._views = views
+
+    def groups(self, groups: Any) -> dict[str, GroupView]:
+        return {group: self._views.get(group, GroupView(group)) for group in groups}
+
+
+def _looked(written: int, read: int, **members: Any) -> list[str]:
+    document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": {}}
+    plan = make_plan(parse_pipeline(document, "shop"))
+    raw, enriched = ("raw-web-events", 0), ("enriched-web-events", 0)
+    writer = PartitionLedger(0, written, Counts(written, written), written)
+    reader = PartitionLedger(0, read, Counts(read, read))
+    looked: Any = _Looked(
+        {
+            "shop-enrich": GroupView("shop-enrich", {raw: writer}, {raw: 0}),
+            "shop-sessionize": GroupView(
+                "shop-sessionize", {enriched: reader}, {enriched: 0}, **members
+            ),
+        }
+    )
+    return [each for each in observe(plan, looked).problems if "sessionize" in each]
+
+
+def test_what_one_stage_wrote_the_next_has_read() -> None:
+    assert _looked(10, 10) == []
+    assert _looked(10, 9) == ["enrich wrote 10 records to enriched-web-events, sessionize read 9"]
+
+
+def test_what_is_being_written_is_not_compared() -> None:
+    # The writer was looked at a moment before or after its reader.
+    assert _looked(10, 9, moving={("enriched-web-events", 0)}) == []
+    assert _looked(10, 9, moving={("another", 0)}) != []

@@ -56,9 +56,12 @@ class Canary:
             self._returned_at = time.monotonic()
             metrics.CANARY.set(0)
         elif stamp == self._sent:
-            await self._cluster.apply_status(
-                kinds.PIPELINE, self._namespace, NAME, _status(resource, stamp)
-            )
+            try:
+                await self._cluster.apply_status(
+                    kinds.PIPELINE, self._namespace, NAME, _status(resource, stamp)
+                )
+            except ApiFailure as failure:
+                log.warning("canary not answered", why=str(failure))
 
     def lost(self) -> str | None:
         """Why the operator does not work; None where it does."""

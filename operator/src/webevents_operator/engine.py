@@ -76,6 +76,7 @@ class Engine:
             Externals(self.config.resync_interval.total_seconds(), self.queue.add),
             ledgers,
             self._apis,
+            self.gone,
         )
         self.watches = Watches(
             self.cluster, self.store, self.place.namespaces, self.queue.add, self._apis

@@ -111,7 +111,9 @@ class Externals:
     def _is_due(self, memory: _Memory, mark: str) -> bool:
         if memory.mark != mark:
             return True
-        pause = self.interval_s * 0.9
+        # Passes come every interval, and in between when something changes: whatever is deleted
+        # by hand is back after one and a half of it.
+        pause = self.interval_s * 0.5
         if memory.failures:
             pause = min(pause, BACKOFF_LIMIT_S, BACKOFF_S * 2 ** (memory.failures - 1))
         return time.monotonic() - memory.at >= pause

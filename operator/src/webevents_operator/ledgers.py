@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from confluent_kafka import KafkaException
@@ -14,6 +14,7 @@ from webevents.connectors.kafka_observe import Observer
 from webevents.errors import UserError
 from webevents.plan.ledger import PipelineLedger, observe
 from webevents.plan.model import Plan
+from webevents.spec.base import Model
 from webevents.spec.kafka import KafkaSpec
 from webevents_operator.conditions import LedgerLook
 from webevents_operator.names import Key
@@ -21,11 +22,16 @@ from webevents_operator.names import Key
 log = structlog.get_logger()
 
 _THREADS = 4
+_LONGEST = 4
+"""So many intervals at most pass before a Kafka that did not answer is asked again."""
 
 
 @dataclass(slots=True)
 class _Memory:
+    kafka: KafkaSpec
+    plan: Plan
     asked_at: float
+    failures: int = 0
     looked_at: float = 0.0
     received: dict[str, int] = field(default_factory=dict)
     look: LedgerLook | None = None
@@ -55,12 +61,21 @@ class Ledgers:
 
         :param kafka: with secrets in files that are there.
         """
-        now = time.monotonic()
-        memory = self._memory.setdefault(key, _Memory(now - self._interval_s))
-        if memory.task is not None or now - memory.asked_at < self._interval_s:
+        memory = self._memory.get(key)
+        if memory is None:
+            started = time.monotonic() - self._interval_s
+            memory = self._memory[key] = _Memory(kafka, _observed(plan), started)
+        memory.kafka, memory.plan = kafka, _observed(plan)
+        self.again(key)
+
+    def again(self, key: Key) -> None:
+        """Look again where it is time, as was asked last."""
+        memory, now = self._memory.get(key), time.monotonic()
+        if memory is None or memory.task is not None:
             return
-        memory.asked_at = now
-        memory.task = asyncio.create_task(self._look(key, memory, kafka, plan))
+        if now - memory.asked_at >= self._interval_s * min(2**memory.failures, _LONGEST):
+            memory.asked_at = now
+            memory.task = asyncio.create_task(self._look(key, memory))
 
     def forget(self, key: Key) -> None:
         """A pipeline is gone."""
@@ -70,13 +85,15 @@ class Ledgers:
         """Take no more looks."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _look(self, key: Key, memory: _Memory, kafka: KafkaSpec, plan: Plan) -> None:
+    async def _look(self, key: Key, memory: _Memory) -> None:
         try:
             loop = asyncio.get_running_loop()
-            ledger = await loop.run_in_executor(self._pool, _read, kafka, plan)
+            ledger = await loop.run_in_executor(self._pool, _read, memory.kafka, memory.plan)
+            memory.failures = 0
         except (KafkaException, UserError) as error:
             # The condition of the topics tells that Kafka is away; the last look goes on to hold.
             log.debug("ledger not read", pipeline=str(key), error=str(error))
+            memory.failures += 1
             return
         finally:
             memory.task = None
@@ -90,8 +107,16 @@ class Ledgers:
                 for name, count in received.items()
             }
         memory.looked_at, memory.received = now, received
-        memory.look = LedgerLook(ledger, rates)
-        self._changed(key)
+        before, memory.look = memory.look, LedgerLook(ledger, rates)
+        if before != memory.look:
+            self._changed(key)
+
+
+def _observed(plan: Plan) -> Plan:
+    """What is observed of a plan, without the settings: it is kept for every pipeline."""
+    none = Model()
+    workloads = [replace(each, settings=none, command=(), live={}) for each in plan.workloads]
+    return Plan(plan.pipeline, topics=(), templates=(), workloads=workloads)
 
 
 def _read(kafka: KafkaSpec, plan: Plan) -> PipelineLedger:

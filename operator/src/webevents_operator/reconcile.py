@@ -5,6 +5,7 @@ fetched what they need, and carried out what they say.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -19,7 +20,7 @@ from webevents_operator.claims import Claims
 from webevents_operator.conditions import Seen, make_status, strimzi_outcome
 from webevents_operator.config import OperatorConfig
 from webevents_operator.connections import through_strimzi
-from webevents_operator.diff import Ref, diff, ref_of
+from webevents_operator.diff import Apply, Ref, diff, ref_of
 from webevents_operator.events import Events
 from webevents_operator.externals import Externals, Outcomes
 from webevents_operator.finalize import Finalizer, needs_finalizer
@@ -82,6 +83,7 @@ class Reconciler:
     """Reconciles pipelines.
 
     :param apis: kinds whose API the server has, of those that are optional; kept up elsewhere.
+    :param gone: told of a pipeline that went without a watch telling of it.
     """
 
     cluster: Cluster
@@ -92,6 +94,7 @@ class Reconciler:
     externals: Externals
     ledgers: Ledgers
     apis: set[str]
+    gone: Callable[[Key], None]
     _memory: dict[Key, _Memory] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -112,6 +115,7 @@ class Reconciler:
         memory = self._memory.setdefault(key, _Memory())
         versions = self.store.versions(key)
         if poll and memory.settled and not memory.polled and memory.versions == versions:
+            self.ledgers.again(key)
             return Result()
         memory.settled = False
         seen, result = await self._look(key, resource, memory)
@@ -143,6 +147,8 @@ class Reconciler:
                 return await self._delete(key, resource, seen)
             pipeline = read(resource, self.config)
             if conflicts := self.claims.conflicts(key):
+                for owner in {conflict.owner for conflict in conflicts}:
+                    await self._leave(owner)
                 told = "; ".join(map(str, conflicts[:3]))
                 message = f"{told}: use other names, or delete one of the pipelines"
                 raise Blocked(Reason.RESOURCE_CONFLICT, message)
@@ -283,7 +289,26 @@ class Reconciler:
             wanted.append(each)
         retain = frame.pipeline.spec.deletion_policy.topics == "Retain"
         actions = diff(wanted, found, retain_topics=retain)
+        creates = any(isinstance(each, Apply) and each.created for each in actions)
+        if creates and await self._leave(frame.key):
+            return None
         return await self._applier.carry_out(frame, actions)
+
+    async def _leave(self, key: Key) -> bool:
+        """Take leave of a pipeline that is there no more.
+
+        A watch that was broken off for long begins anew without telling of what went meanwhile;
+        objects would be made, and collected by the server, over and over.
+        """
+        known = self.store.pipeline(key)
+        there = await self.cluster.get(kinds.PIPELINE, key.namespace, key.name)
+        if known is None or (there and there["metadata"]["uid"] == known["metadata"]["uid"]):
+            return False
+        now = self.store.pipeline(key)
+        if now and now["metadata"]["uid"] == known["metadata"]["uid"]:
+            log.warning("it went while nobody watched", pipeline=str(key))
+            self.gone(key)
+        return True
 
     async def _pod_problems(self, key: Key, children: dict[Ref, Object]) -> dict[str, str]:
         if not _moving(children):

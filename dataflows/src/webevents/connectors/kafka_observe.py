@@ -30,6 +30,9 @@ class GroupView:
     group: str
     ledgers: dict[Partition, PartitionLedger] = field(default_factory=dict)
     lags: dict[Partition, int] = field(default_factory=dict)
+    moving: set[Partition] = field(default_factory=set)
+    """Partitions that were written to while they were looked at: what their writer counts may be
+    from before, and what this group counts from after."""
 
     @property
     def lag(self) -> int:
@@ -111,6 +114,9 @@ class Observer:
                 if offset >= 0:
                     view.ledgers[source] = PartitionLedger.decode(metadata, offset)
                 view.lags[source] = max(end - max(offset, start), 0)
+        later = self.offsets(topics)
+        for view in views.values():
+            view.moving = {source for source in view.lags if later.get(source) != ends[source]}
         return views
 
     def _committed(

@@ -77,8 +77,9 @@ def _problems(
             if topic in others:
                 continue
             view = groups[reader.name]
-            if any(lag for (name, _), lag in view.lags.items() if name == topic):
-                continue  # still reading: compared when it has caught up
+            unsettled = {source for source, lag in view.lags.items() if lag} | view.moving
+            if any(name == topic for name, _ in unsettled):
+                continue  # still reading or being written: compared when it has caught up
             written, read = groups[writer.name].emitted, view.counts(topic).received
             if written != read:
                 problems.append(
