@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kube import Kube, OperatorProcess, eventually
 from lightkube import ApiError
-from test_life import Shop
+from shops import Shop
 
 from webevents_operator import kinds, names
 from webevents_operator.kinds import Object

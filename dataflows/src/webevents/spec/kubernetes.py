@@ -19,7 +19,8 @@ _UNITS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
 def bytes_of(quantity: str) -> float:
     """An amount as a number."""
     number = quantity.rstrip("".join(_UNITS))
-    return float(number) * _UNITS.get(quantity[len(number) :], 1)
+    unit: float = _UNITS.get(quantity[len(number) :], 1)
+    return float(number) * unit
 
 
 WorkloadName = Literal[
