@@ -54,9 +54,14 @@ test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECON
 .PHONY: bench-operator
 bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (needs KUBECONFIG)
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/operator_scale.py
+
 .PHONY: test-collector
 test-collector: $(READY) ## Run the collector's tests, with the vendors' trackers in Chromium
 	@scripts/test-collector
+
+.PHONY: bench-collector
+bench-collector: $(READY) ## Measure the collector beside plain servers: CPU, latency, memory
+	$(BIN)/python tests/bench/collector.py
 
 .PHONY: bench-alerts
 bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean traffic

@@ -22,6 +22,30 @@ ES = {"urls": ["https://es:9200"]}
 def _bad() -> dict[str, Object]:
     """Faulty specifications by what is wrong with them."""
     bad: dict[str, Any] = {
+        "two collectors' kinds of scaling": {
+            "collector": {"autoscaling": {}, "onOutage": "spool"}
+        },
+        "fewest above most": {
+            "collector": {"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}
+        },
+        "collector on the metrics' port": {"collector": {"port": 9090}},
+        "site without a key": {"collector": {"sites": [{"name": "a"}]}},
+        "peer of two kinds": {
+            "collector": {
+                "service": {"acceptFrom": [{"network": "10.0.0.0/8", "podLabels": {"a": "b"}}]}
+            }
+        },
+        "peer of no kind": {"collector": {"service": {"acceptFrom": [{}]}}},
+        "traffic policy within the cluster": {
+            "collector": {"service": {"externalTrafficPolicy": "Local"}}
+        },
+        "class of no load balancer": {"collector": {"service": {"loadBalancerClass": "a"}}},
+        "ingress without hosts": {"collector": {"ingress": {"hosts": []}}},
+        "ingress of a bad host": {"collector": {"ingress": {"hosts": ["https://a"]}}},
+        "gateway without a name": {"collector": {"gateway": {"parents": [{}]}}},
+        "cookie for others without TLS": {
+            "collector": {"visitor": {"cookie": {"sameSite": "None", "secure": False}}}
+        },
         "generator is text": {"generator": "yes"},
         "replicas below 0": {"generator": {"replicas": -1}},
         "replicas too many": {"generator": {"replicas": 1001}},

@@ -276,6 +276,37 @@ def test_a_stop_under_load_answers_what_has_come_and_takes_no_more(
         assert set(sender.accepted) == found
 
 
+def test_a_drained_stop_sends_its_clients_to_others(
+    kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBEVENTS_COLLECTOR_DRAIN", "8")
+    with collector(kafka, tmp_path) as running:
+        assert running.process
+        old = HTTPConnection(LOOPBACK, running.port, timeout=30)
+
+        def send(connection: HTTPConnection, event_id: str) -> str | None:
+            body = json.dumps({"event_id": event_id, "event_type": "click"})
+            connection.request("POST", "/v1/events", body)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200
+            return answer.getheader("Connection")
+
+        assert send(old, "before") is None
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        # Not ready any more, so that nobody new is sent here; yet whoever comes is answered.
+        wait_until(lambda: running.status("/readyz") == 503)
+        assert running.status("/healthz") == 200
+        assert send(old, "on a connection from before") == "close"
+        new = HTTPConnection(LOOPBACK, running.port, timeout=30)
+        assert send(new, "on a new one") == "close"
+        assert new.sock is None, "the server has closed it"
+        assert running.process.wait(60) == 0
+        assert time.monotonic() - began >= 8
+        assert len(running.events()) == 3
+
+
 def test_a_stop_while_kafka_is_away_does_not_wait_for_it(
     kafka_server: Callable[..., EmbeddedKafka], tmp_path: Path
 ) -> None:

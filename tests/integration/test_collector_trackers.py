@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 from accounts import check_everything
+from collectors import collector
 from pipelines import Run, Servers, TestPipeline, children
 
 from webevents.local.kafka_server import EmbeddedKafka
@@ -284,6 +285,45 @@ def test_every_tracker_through_an_outage_and_a_kill(
         report = run.finish()
     assert report["restarts"] >= 1
     check(pipeline, report, made)
+
+
+def test_every_method_of_every_tracker(kafka: str, tmp_path: Path) -> None:
+    sites = [{"name": "shop", "writeKeys": ["YOUR_WRITE_KEY"]}]
+    with collector(kafka, tmp_path, {"sites": sites}) as running, website(running.url) as site:
+        command = ["node", str(NPM / "methods.mjs"), running.url, site, str(CHROMIUM)]
+        told = subprocess.run(command, cwd=NPM, check=True, timeout=240, stdout=subprocess.PIPE)
+        subprocess.run(
+            [sys.executable, str(NPM / "methods.py"), running.url], check=True, timeout=120
+        )
+        events, failed = running.events(), running.failed()
+    assert not failed
+    answers = Counter(map(tuple, json.loads(told.stdout)))
+    assert {status for _, _, status in answers} == {200}
+    assert {(method, path) for method, path, _ in answers} >= {
+        *(("POST", f"/v1/{letter}") for letter in "tpisga"),
+        ("GET", "/i"),
+        ("POST", "/com.snowplowanalytics.snowplow/tp2"),
+    }
+    types: dict[str, Counter[str]] = {}
+    for event in events:
+        name = event["tracker"].partition(" ")[0]
+        types.setdefault(name, Counter())[event["event_type"]] += 1
+    calls = ("pageview", "clicked", "identify", "screen", "group", "alias")
+    assert types.pop("analytics.js") == Counter(calls)
+    assert types.pop("@segment/analytics-node") == Counter(calls)
+    assert types.pop("analytics-python") == Counter(calls)
+    snowplow = sum(types.values(), Counter())
+    # Each twice from the browser, by POST and by GET, and twice from Python.
+    assert snowplow == Counter(dict.fromkeys(("pageview", "clicked", "added"), 4) | {"pageview": 5})
+    for event in events:
+        if event["event_type"] in ("identify", "alias") or "group" in event["event_type"]:
+            assert event["user_id"] == "user-1", event
+            assert event["user_domain_id"], event
+        if event["event_type"] == "identify":
+            assert event["segment"]["traits"] == {"plan": "gold"}
+        if event["event_type"] == "added":
+            data = event["snowplow"]["unstruct_event"]["data"]
+            assert data == {"sku": "mug"}
 
 
 def test_the_snippets_for_servers_run_as_they_stand(

@@ -10,7 +10,6 @@ from webevents_operator.kinds import Object
 from webevents_operator.kube import ApiFailure, Cluster
 from webevents_operator.names import Key
 from webevents_operator.objects.frame import Frame
-from webevents_operator.objects.workloads import live_digest
 from webevents_operator.outcome import Outcome
 from webevents_operator.status import Reason
 from webevents_operator.store import Store, owner_key
@@ -63,6 +62,8 @@ class Applier:
         version = found["metadata"]["resourceVersion"] if found else ""
         if found and accepted.get(ref) == (mark, version):
             return
+        if found and _is_given_up(wanted, found):
+            await self._hand_over(found)
         written = await self._write(frame.key, wanted, created=action.created)
         self._store.put_child(written)
         log.info("applied", pipeline=str(frame.key), object=str(ref), created=action.created)
@@ -85,6 +86,17 @@ class Applier:
             raise _Foreign(f"{ref} {whose}: rename the pipeline or topic, or remove the object")
         return await self._cluster.apply(wanted, force=True)
 
+    async def _hand_over(self, found: Object) -> None:
+        """Keep the number of pods when an autoscaler takes over: the server would set one pod for
+        a field that nobody holds any more."""
+        kept = {name: found["metadata"][name] for name in ("name", "namespace")}
+        held = {
+            **{name: found[name] for name in ("apiVersion", "kind")},
+            "metadata": kept,
+            "spec": {"replicas": found["spec"]["replicas"]},
+        }
+        await self._cluster.apply(held, force=True, manager=names.SCALE_MANAGER)
+
     async def _bring_back(self, wanted: Object) -> Object:
         """Apply an object that is there.
 
@@ -104,14 +116,14 @@ class Applier:
     async def _hasten(self, frame: Frame, wanted: Object, before: Object | None) -> None:
         """Have live settings reach pods at once.
 
-        The kubelet refreshes mounted ConfigMaps about once a minute, but at once when the pod
-        itself changes.
+        The kubelet refreshes mounted ConfigMaps and Secrets about once a minute, but at once when
+        the pod itself changes.
         """
-        data, old = wanted["data"], (before or {}).get("data") or {}
-        if "live.json" not in data or data["live.json"] == old.get("live.json"):
+        mark = wanted["metadata"]["annotations"].get(names.LIVE)
+        old = ((before or {}).get("metadata") or {}).get("annotations") or {}
+        if mark is None or mark == old.get(names.LIVE):
             return
         workload = wanted["metadata"]["labels"][names.WORKLOAD]
-        mark = next(live_digest(each) for each in frame.plan.workloads if each.name == workload)
         selector = names.selector(frame.key, workload)
         pods, _ = await self._cluster.list(kinds.POD, frame.key.namespace, selector)
         for pod in pods:
@@ -121,6 +133,12 @@ class Applier:
             except ApiFailure as failure:
                 if failure.status != 404:  # it is gone; the next one starts with them
                     raise
+
+
+def _is_given_up(wanted: Object, found: Object) -> bool:
+    """Whether an autoscaler takes over the number of pods."""
+    before = found["metadata"].get("annotations") or {}
+    return names.AUTOSCALED in wanted["metadata"]["annotations"] and names.AUTOSCALED not in before
 
 
 class _Foreign(Exception):

@@ -7,11 +7,13 @@ from typing import Any, Literal
 from webevents.plan.ledger import PipelineLedger
 from webevents.plan.model import Workload
 from webevents_operator import names
+from webevents_operator.collecting import WORKLOAD, CollectorView, address, exposure_problem
 from webevents_operator.diff import Ref
-from webevents_operator.kinds import JOB, KAFKA_CONNECTOR, KAFKA_TOPIC, STATEFUL_SET, Object
+from webevents_operator.kinds import JOB, KAFKA_CONNECTOR, KAFKA_TOPIC, RUNNING, Object
 from webevents_operator.names import Key
 from webevents_operator.outcome import NOT_NEEDED, Outcome
 from webevents_operator.status import (
+    CollectorStatus,
     Condition,
     ConditionType,
     LedgerStatus,
@@ -46,6 +48,7 @@ class Seen:
     refused: Outcome | None = None
     """Why the API server refused an object."""
     workloads: Sequence[Workload] = ()
+    collector: CollectorView | None = None
     capped: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Workloads that get fewer replicas than asked for: (asked, partitions)."""
     children: Mapping[Ref, Object] = field(default_factory=dict)
@@ -158,6 +161,8 @@ def _workloads(seen: Seen) -> Outcome:
     if seen.pod_problems:
         told = "; ".join(f"{name}: {why}" for name, why in seen.pod_problems.items())
         return Outcome(False, Reason.PODS_FAILING, told)
+    if seen.collector and (problem := exposure_problem(seen.collector, seen.children)):
+        return problem
     waiting = []
     for ref, child in seen.children.items():
         if ref.kind != KAFKA_CONNECTOR.kind:
@@ -191,7 +196,8 @@ def _settled(seen: Seen, workload: Workload, stage: StageStatus) -> bool:
 
 def _set_of(seen: Seen, workload: Workload) -> Object | None:
     name = names.workload_name(seen.key.name, workload.name)
-    return seen.children.get(Ref(STATEFUL_SET.kind, seen.key.namespace, name))
+    refs = (Ref(kind, seen.key.namespace, name) for kind in RUNNING)
+    return next((seen.children[ref] for ref in refs if ref in seen.children), None)
 
 
 def _job_of(seen: Seen, workload: Workload) -> Object | None:
@@ -246,10 +252,22 @@ def make_status(seen: Seen, before: Mapping[str, Any]) -> Object:
         selector=_selector(seen.key),
         generators=f"{generator.ready}/{generator.replicas}" if generator else None,
         stages=tuple(stages),
+        collector=_collector(seen, stages),
         paused=seen.paused,
         **_totals(seen),
     )
     return made.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _collector(seen: Seen, stages: Sequence[StageStatus]) -> CollectorStatus | None:
+    if seen.collector is None:
+        return None
+    stage = next(stage for stage in stages if stage.name == WORKLOAD)
+    return CollectorStatus(
+        replicas=stage.replicas,
+        ready=stage.ready,
+        address=address(seen.collector, seen.children),
+    )
 
 
 def _totals(seen: Seen) -> dict[str, Any]:

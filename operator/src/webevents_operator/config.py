@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -50,6 +50,10 @@ class OperatorConfig(Model):
     """What pods of the other workloads ask for."""
     pod_monitors: bool = True
     """Whether a PodMonitor is made where that API exists."""
+    network_policies: bool = True
+    """Whether collectors get a NetworkPolicy that opens only their ports."""
+    metrics_from: tuple[dict[str, Any], ...] = ()
+    """Who may reach the metrics of collectors, as peers of a NetworkPolicy; everyone when empty."""
     resync_interval: Duration = timedelta(seconds=30)
     """How often topics, templates, tables and secrets are looked at again."""
     ledger_interval: Duration = timedelta(seconds=30)

@@ -22,7 +22,7 @@ from webevents_operator.store import Store
 
 log = structlog.get_logger()
 
-_WRITERS = (kinds.STATEFUL_SET.kind, kinds.JOB.kind)
+_WRITERS = (*kinds.RUNNING, kinds.JOB.kind)
 _STRIMZI = (kinds.KAFKA_TOPIC.kind, kinds.KAFKA_USER.kind)
 _WAY_OUT = (
     "to let go without cleaning up, set spec.deletionPolicy to Retain, or remove the finalizer "

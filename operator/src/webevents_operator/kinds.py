@@ -48,8 +48,13 @@ class Kind:
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 SERVICE = Kind("", "v1", "Service", "services")
 STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 JOB = Kind("batch", "v1", "Job", "jobs")
 DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+AUTOSCALER = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
+HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", optional=True)
 POD_MONITOR = Kind("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors", optional=True)
 KAFKA_TOPIC = Kind("kafka.strimzi.io", "v1", "KafkaTopic", "kafkatopics", optional=True)
 KAFKA_USER = Kind("kafka.strimzi.io", "v1", "KafkaUser", "kafkausers", optional=True)
@@ -62,9 +67,13 @@ KAFKA = Kind("kafka.strimzi.io", "v1", "Kafka", "kafkas", optional=True)
 PIPELINE = Kind(GROUP, "v1alpha1", KIND, "webeventpipelines")
 
 CHILDREN = (
-    *(KAFKA_TOPIC, KAFKA_USER, KAFKA_CONNECTOR, CONFIG_MAP, SERVICE, STATEFUL_SET, JOB),
-    *(DISRUPTION_BUDGET, POD_MONITOR),
+    *(KAFKA_TOPIC, KAFKA_USER, KAFKA_CONNECTOR, CONFIG_MAP, SERVICE, NETWORK_POLICY),
+    *(STATEFUL_SET, DEPLOYMENT, JOB, DISRUPTION_BUDGET, AUTOSCALER, INGRESS, HTTP_ROUTE),
+    POD_MONITOR,
 )
 """What the operator makes, in the order in which it is made."""
+
+RUNNING = (STATEFUL_SET.kind, DEPLOYMENT.kind)
+"""What runs a workload for good; alike in what is said of their pods."""
 
 BY_NAME = {kind.kind: kind for kind in (*CHILDREN, SECRET, POD, EVENT, KAFKA, PIPELINE)}

@@ -66,7 +66,9 @@ class Cluster:
                     return None
                 raise
 
-    async def apply(self, wanted: Object, *, force: bool) -> Object:
+    async def apply(
+        self, wanted: Object, *, force: bool, manager: str = names.FIELD_MANAGER
+    ) -> Object:
         """Server-side apply; without ``force`` fields of other managers are refused (409)."""
         kind, metadata = BY_NAME[wanted["kind"]], wanted["metadata"]
         metrics.WRITES.labels(kind.kind, "apply").inc()
@@ -79,6 +81,7 @@ class Cluster:
                     namespace=metadata["namespace"],
                     patch_type=PatchType.APPLY,
                     force=force,
+                    field_manager=manager,
                 )
             )
 

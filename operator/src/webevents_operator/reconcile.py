@@ -17,6 +17,7 @@ from webevents.spec.secrets import SecretRef, references, with_secrets_in
 from webevents_operator import kinds, names
 from webevents_operator.apply import Applier
 from webevents_operator.claims import Claims
+from webevents_operator.collecting import collector_view
 from webevents_operator.conditions import Seen, make_status, strimzi_outcome
 from webevents_operator.config import OperatorConfig
 from webevents_operator.connections import through_strimzi
@@ -31,7 +32,7 @@ from webevents_operator.names import Key
 from webevents_operator.objects.desired import desired_objects
 from webevents_operator.objects.frame import Frame
 from webevents_operator.objects.strimzi import strimzi_namespace, strimzi_objects
-from webevents_operator.objects.workloads import known_partitions, scaled
+from webevents_operator.objects.workloads import known_partitions, known_replicas, scaled
 from webevents_operator.outcome import Blocked, Outcome
 from webevents_operator.parse import is_paused, plan_of, read
 from webevents_operator.pods import problems
@@ -41,7 +42,7 @@ from webevents_operator.store import Store
 
 log = structlog.get_logger()
 
-_STARTING = (kinds.STATEFUL_SET.kind, kinds.JOB.kind)
+_STARTING = (*kinds.RUNNING, kinds.JOB.kind)
 LOOK_AGAIN_S = 10.0
 """While pods are on their way, how often it is looked why they are not ready."""
 
@@ -233,6 +234,7 @@ class Reconciler:
             config=self.config,
             strimzi=strimzi,
             partitions=known_partitions(seen.children),
+            replicas=known_replicas(seen.children) if _is_autoscaled(pipeline) else {},
             secrets=facts.secrets,
             apis=frozenset(self.apis),
             kafka_authorization=facts.kafka_authorization,
@@ -253,6 +255,7 @@ class Reconciler:
             tables=outcomes.tables,
             refused=refused,
             workloads=plan.workloads,
+            collector=collector_view(frame),
             capped=_capped(frame),
             children=children,
             pod_problems=await self._pod_problems(key, children),
@@ -341,6 +344,11 @@ class Reconciler:
         self.ledgers.close()
 
 
+def _is_autoscaled(pipeline: WebEventPipeline) -> bool:
+    collector = pipeline.spec.collector
+    return collector is not None and collector.autoscaling is not None
+
+
 def _capped(frame: Frame) -> dict[str, tuple[int, int]]:
     def cap(workload: Workload) -> int | None:
         return scaled(frame, workload)[1]
@@ -355,7 +363,7 @@ def _capped(frame: Frame) -> dict[str, tuple[int, int]]:
 def _moving(children: dict[Ref, Object]) -> bool:
     """Whether pods are on their way."""
     for ref, child in children.items():
-        if ref.kind == kinds.STATEFUL_SET.kind:
+        if ref.kind in kinds.RUNNING:
             status, wanted = child.get("status") or {}, int(child["spec"].get("replicas", 0))
             if min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0)) < wanted:
                 return True

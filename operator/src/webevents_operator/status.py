@@ -53,6 +53,8 @@ class Reason(StrEnum):
     """Pods cannot start or keep ending."""
     CONNECTOR_FAILING = "ConnectorFailing"
     """Kafka Connect does not run the connector."""
+    ROUTE_REFUSED = "RouteRefused"
+    """A Gateway does not take the collector's route."""
     LEDGER_UNBALANCED = "LedgerUnbalanced"
     """Events are unaccounted for."""
     API_ERROR = "ApiError"
@@ -101,6 +103,17 @@ class StageStatus(Model):
     """Those that are left out for a reason."""
 
 
+class CollectorStatus(Model):
+    """The collector."""
+
+    replicas: int = 0
+    """Pods that should run."""
+    ready: int = 0
+    """Pods that take events."""
+    address: str
+    """Where it is reached: by its Ingress, Gateway or load balancer, or within the cluster."""
+
+
 class LedgerStatus(Model):
     """Whether every event is accounted for."""
 
@@ -130,6 +143,8 @@ class Status(Model):
     """Messages that some stage has still to read."""
     stages: tuple[StageStatus, ...] = ()
     """The workloads one by one."""
+    collector: CollectorStatus | None = None
+    """The collector, if there is one."""
     ledger: LedgerStatus | None = None
     """Whether every event is accounted for."""
     paused: bool | None = None

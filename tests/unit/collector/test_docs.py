@@ -16,7 +16,10 @@ PAGE = (Path(__file__).parents[3] / "docs" / "collect.md").read_text(encoding="u
 
 @pytest.mark.parametrize(
     ("title", "table"),
-    [("Segment", segment.TABLE + segment.PURCHASES), ("Snowplow", snowplow.TABLE)],
+    [
+        ("Segment", segment.TABLE + segment.PURCHASES + segment.ALIASES),
+        ("Snowplow", snowplow.TABLE),
+    ],
 )
 def test_the_tables_are_the_mappings(title: str, table: Table) -> None:
     section = PAGE.partition(f"### {title}\n| value | field |\n|---|---|\n")[2]

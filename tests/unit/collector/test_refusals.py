@@ -155,6 +155,25 @@ def test_keys_and_sites_change_without_a_restart(tmp_path: Path) -> None:
     assert sites.find("B").name == "blog"
 
 
+def test_sites_share_their_rate_with_as_many_copies_as_there_are(tmp_path: Path) -> None:
+    live = tmp_path / "live.json"
+
+    def write(replicas: int) -> None:
+        sites = [site("shop", "K", eventsPerSecond=40)]
+        live.write_text(json.dumps({"sites": sites, "replicas": replicas}))
+
+    write(2)
+    sites = Sites(live, ("*",))
+    bucket = sites.find("K").bucket
+    assert bucket is not None
+    bucket.take(200 + 40)  # ten seconds' worth of half the rate, and as much as two seconds bring
+    assert bucket.wait() == 2
+    write(4)
+    sites.refresh()
+    assert sites.find("K").bucket is bucket
+    assert bucket.wait() == 4
+
+
 def test_a_file_of_keys_can_be_a_secret(tmp_path: Path) -> None:
     spec = CollectorSpec.model_validate(
         {"sites": [{"name": "shop", "writeKeysFile": "secret:keys/shop"}, site("blog", "B")]}

@@ -106,6 +106,20 @@ def test_the_path_names_the_call(path: str, call: dict[str, Any], event_type: st
     assert event["segment"].items() >= {k: v for k, v in call.items() if k != "event"}.items()
 
 
+def test_an_alias_belongs_to_the_visitor_who_was_anonymous_until_then() -> None:
+    collector = Collector()
+    call = {"previousId": "visitor-1", "userId": "user-1"}
+    assert collector.post("/v1/alias", call).status == 200
+    assert collector.post("/v1/alias", call | {"anonymousId": "visitor-2"}).status == 200
+    one, two = collector.events
+    assert (one["user_domain_id"], one["user_id"]) == ("visitor-1", "user-1")
+    assert "previousId" not in one.get("segment", {})
+    assert (two["user_domain_id"], two["segment"]["previousId"]) == ("visitor-2", "visitor-1")
+    # In other calls it means nothing, and is kept.
+    assert collector.post("/v1/identify", call).status == 200
+    assert collector.events[2]["segment"]["previousId"] == "visitor-1"
+
+
 def test_a_batch_shares_its_context_and_its_clock() -> None:
     collector = Collector()
     batch = {

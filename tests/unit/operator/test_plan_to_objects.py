@@ -25,6 +25,15 @@ specs = st.fixed_dictionaries(
         | st.fixed_dictionaries(
             {"replicas": st.integers(0, 4), "eventsPerSecond": st.integers(0, 500)}
         ),
+        "collector": st.none()
+        | st.fixed_dictionaries(
+            {
+                "replicas": st.integers(0, 3),
+                "onOutage": st.sampled_from(["refuse", "spool"]),
+                "ingress": st.none() | st.just({"hosts": ["a.example", "b.example"]}),
+            }
+        )
+        | st.just({"autoscaling": {}, "service": {"type": "LoadBalancer"}}),
         "sessions": st.fixed_dictionaries({"enabled": st.booleans()}),
         "stages": st.fixed_dictionaries(
             {"enrich": st.fixed_dictionaries({"replicas": st.integers(0, 9)})}

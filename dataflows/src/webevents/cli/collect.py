@@ -45,6 +45,15 @@ def collect(
             help="The port, instead of spec.collector.port.",
         ),
     ] = None,
+    drain: Annotated[
+        float,
+        typer.Option(
+            envvar="WEBEVENTS_COLLECTOR_DRAIN",
+            min=0,
+            help="Seconds for which it still takes requests when it is asked to stop, not ready "
+            "any more, so that nobody is sent to it when it is gone.",
+        ),
+    ] = 0,
     metrics_port: MetricsPort = 0,
     metrics_host: MetricsHost = ALL_ADDRESSES,
 ) -> None:
@@ -75,5 +84,6 @@ def collect(
                 live=live,
                 replicas=replicas,
                 spool=spool,
+                drain_s=drain,
             )
         )

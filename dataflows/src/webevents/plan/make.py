@@ -144,8 +144,7 @@ def _collector(pipeline: WebEventPipeline, collector: CollectorSpec) -> Workload
         max_message_bytes=MAX_MESSAGE_BYTES,
         purchase_types=spec.sessions.purchase_types,
         kafka=spec.kafka,
-        # Sites and keys change without a restart.
-        collector=collector.model_copy(update={"sites": ()}),
+        collector=_without_surroundings(collector),
     )
     sites = [site.model_dump(mode="json", by_alias=True) for site in collector.sites]
     return Workload(
@@ -153,9 +152,23 @@ def _collector(pipeline: WebEventPipeline, collector: CollectorSpec) -> Workload
         ("collect",),
         settings,
         collector.replicas,
-        live={"sites": sites},
+        live={"sites": sites, "replicas": collector.replicas},
         writes=(spec.topics.raw.name, spec.topics.failed.name),
         port=collector.port,
+    )
+
+
+def _without_surroundings(collector: CollectorSpec) -> CollectorSpec:
+    """The collector as its process knows it.
+
+    Sites, keys and the number of copies change without a restart, and how it is reached on
+    Kubernetes is not its own matter: its settings, whose change restarts it, hold none of that.
+    """
+    usual = CollectorSpec()
+    outside = ("sites", "replicas", "service", "ingress", "gateway", "autoscaling", "drain")
+    spool = collector.spool.model_copy(update={"volume": usual.spool.volume})
+    return collector.model_copy(
+        update={name: getattr(usual, name) for name in outside} | {"spool": spool}
     )
 
 

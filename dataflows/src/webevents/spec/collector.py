@@ -3,12 +3,20 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from webevents.spec.base import Duration, Model
+from webevents.spec.exposure import (
+    AutoscalingSpec,
+    GatewaySpec,
+    IngressSpec,
+    Network,
+    ServiceSpec,
+    SpoolVolumeSpec,
+)
+from webevents.spec.kubernetes import bytes_of
 
 _NAME = r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
 _COOKIE_NAME = r"^[A-Za-z0-9_-]+$"
@@ -25,13 +33,7 @@ def _origin(value: str) -> str:
     return value.lower()
 
 
-def _network(value: str) -> str:
-    ip_network(value)  # its ValueError says what is wrong, such as host bits that are set
-    return value
-
-
 Origin = Annotated[str, AfterValidator(_origin)]
-Network = Annotated[str, AfterValidator(_network)]
 WriteKey = Annotated[str, Field(pattern=_PRINTABLE, max_length=200)]
 OptOut = Literal["ignore", "anonymous", "drop"]
 
@@ -190,6 +192,17 @@ class SpoolSpec(Model):
     when absent."""
     max_bytes: int = Field(default=1_000_000_000, ge=1_000_000)
     """Bytes of events that wait at most; then the trackers get 503."""
+    volume: SpoolVolumeSpec = SpoolVolumeSpec()
+    """On Kubernetes: where the folder is."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if bytes_of(self.volume.size) < 2 * self.max_bytes:
+            raise ValueError(
+                "volume.size must be at least twice maxBytes: the spool's file and its log of "
+                "changes are in it"
+            )
+        return self
 
 
 class CollectorSpec(Model):
@@ -198,7 +211,7 @@ class CollectorSpec(Model):
     enabled: bool = True
     """Whether it runs."""
     replicas: int = Field(default=1, ge=0, le=1000)
-    """Copies; each takes any event."""
+    """Copies; each takes any event. On Kubernetes this may change without a restart."""
     port: int = Field(default=8080, ge=1, le=65535)
     """The port to listen on; `webevents run` takes a free one where it is taken."""
     tls: CollectorTls | None = None
@@ -230,6 +243,17 @@ class CollectorSpec(Model):
     """Where events wait while the brokers are away."""
     demo_page: bool = False
     """Serve a small shop under /demo whose visitors are you."""
+    service: ServiceSpec = ServiceSpec()
+    """On Kubernetes: the Service in front of the pods."""
+    ingress: IngressSpec | None = None
+    """On Kubernetes: an Ingress that leads to it; none when absent."""
+    gateway: GatewaySpec | None = None
+    """On Kubernetes: a route of the Gateway API that leads to it; none when absent."""
+    autoscaling: AutoscalingSpec | None = None
+    """On Kubernetes: as many copies as the load asks for, instead of replicas."""
+    drain: Duration = timedelta(seconds=10)
+    """On Kubernetes: how long a pod that is asked to stop still takes requests, while its address
+    is withdrawn everywhere."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -241,4 +265,11 @@ class CollectorSpec(Model):
             raise ValueError("a write key is given twice: each tells one site")
         if not timedelta(milliseconds=100) <= self.acknowledge_within <= timedelta(minutes=2):
             raise ValueError("acknowledgeWithin must be between 100ms and 2m")
+        if self.drain > timedelta(minutes=10):
+            raise ValueError("drain must not be longer than 10m")
+        if self.autoscaling is not None and self.on_outage == "spool":
+            raise ValueError(
+                "autoscaling needs onOutage refuse: a copy that is taken away would leave its "
+                "spool behind"
+            )
         return self

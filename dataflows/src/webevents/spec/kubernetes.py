@@ -11,10 +11,31 @@ Quantity = Annotated[
 ]
 """An amount as Kubernetes writes it, such as 500m or 512Mi."""
 
+_UNITS = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti"), 1)
+}
+
+
+def bytes_of(quantity: str) -> float:
+    """An amount as a number."""
+    number = quantity.rstrip("".join(_UNITS))
+    unit: float = _UNITS.get(quantity[len(number) :], 1)
+    return float(number) * unit
+
+
 WorkloadName = Literal[
-    "generator", "capture", "enrich", "sessionize", "index", "store", "archive", "loader"
+    "generator",
+    "collector",
+    "capture",
+    "enrich",
+    "sessionize",
+    "index",
+    "store",
+    "archive",
+    "loader",
 ]
-_LABEL_VALUE = Annotated[str, Field(max_length=63)]
+LabelValue = Annotated[str, Field(max_length=63)]
+"""A label's value."""
 
 
 class AmountsSpec(Model):
@@ -55,11 +76,11 @@ class PodsSpec(Model):
     """Image of the workloads; the operator's setting when absent."""
     resources: dict[WorkloadName, ResourcesSpec] = Field(default={})
     """What pods ask for, by workload; the operator's settings for those that are not named."""
-    node_selector: dict[str, _LABEL_VALUE] = Field(default={})
+    node_selector: dict[str, LabelValue] = Field(default={})
     """Labels that a node must have."""
     tolerations: tuple[TolerationSpec, ...] = ()
     """Taints of nodes that pods put up with."""
-    labels: dict[str, _LABEL_VALUE] = Field(default={})
+    labels: dict[str, LabelValue] = Field(default={})
     """Further labels of the pods."""
     annotations: dict[str, str] = Field(default={})
     """Further annotations of the pods."""

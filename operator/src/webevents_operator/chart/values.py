@@ -312,7 +312,7 @@ class NetworkPolicyValues(Model):
     """Who may reach the pods of operator and pipelines."""
 
     enabled: bool = True
-    """Whether only the port of the metrics is open."""
+    """Whether only the port of the metrics is open, and a collector's port."""
     metrics_from: tuple[Free, ...] = ()
     """Who may reach it, as peers of a NetworkPolicy; everyone in the cluster when empty."""
 

@@ -21,6 +21,7 @@ _COLUMNS = (
     ("Events/s", "number", ".status.eventsPerSecond", "Messages in a second, lately.", 0),
     ("Lag", "integer", ".status.lag", "Messages still to be read by some stage.", 0),
     ("Generators", "string", ".status.generators", "Generator pods, ready and wanted.", 0),
+    ("Collector", "string", ".status.collector.address", "Where the collector is reached.", 1),
     ("Balanced", "boolean", ".status.ledger.balanced", "Whether all is accounted for.", 1),
     ("Paused", "boolean", ".status.paused", "Whether the operator leaves it alone.", 0),
     ("Message", "string", f"{_READY}.message", "Why, for people.", 1),

@@ -169,6 +169,58 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "hashFields needs a key: set hashKeyFile or hashKeyEnv",
         ),
     ),
+    "spec.collector": (
+        Rule(
+            "self.port != 9090",
+            "port 9090 of the pods is that of their metrics: choose another one",
+        ),
+        Rule(
+            "!has(self.autoscaling) || self.onOutage != 'spool'",
+            "autoscaling needs onOutage refuse: a copy that is taken away would leave its spool "
+            "behind",
+        ),
+        Rule(
+            "self.onOutage != 'spool' || oldSelf.onOutage != 'spool' || "
+            "self.spool.volume == oldSelf.spool.volume",
+            "spool.volume stays as it is while onOutage is spool: Kubernetes cannot change the "
+            "volumes of pods",
+        ),
+    ),
+    "spec.collector.sites[]": (
+        Rule(
+            "self.writeKeys.size() > 0 || has(self.writeKeysFile)",
+            "set writeKeys or writeKeysFile: without a key nobody can send",
+        ),
+    ),
+    "spec.collector.visitor": (_only_one("hashKeyFile", "hashKeyEnv"),),
+    "spec.collector.visitor.cookie": (
+        Rule(
+            "self.sameSite != 'None' || self.secure",
+            "sameSite None needs secure: browsers refuse it otherwise",
+        ),
+    ),
+    "spec.collector.service": (
+        Rule(
+            "!has(self.loadBalancerClass) || self.type == 'LoadBalancer'",
+            "loadBalancerClass needs type LoadBalancer",
+        ),
+        Rule(
+            "self.externalTrafficPolicy == 'Cluster' || self.type != 'ClusterIP'",
+            "externalTrafficPolicy Local needs type NodePort or LoadBalancer",
+        ),
+    ),
+    "spec.collector.service.acceptFrom[]": (
+        Rule(
+            "has(self.network) != (self.namespaceLabels.size() > 0 || self.podLabels.size() > 0)",
+            "a peer is either a network, or has namespaceLabels or podLabels",
+        ),
+    ),
+    "spec.collector.autoscaling": (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "minReplicas must not be greater than maxReplicas",
+        ),
+    ),
     "spec.generator": (
         Rule(
             "self.time.mode == 'wallClock' || self.eventsPerSecond > 0.0 || "
@@ -188,6 +240,7 @@ LIMITS: dict[str, dict[str, int]] = {
     # Bounds that only the estimated cost of the rules needs; no pipeline comes near them.
     "spec.elasticsearch.urls": {"maxItems": 50},
     "spec.elasticsearch.urls[]": {"maxLength": 500},
+    "spec.collector.sites": {"maxItems": 500},
     "spec.s3.endpoint": {"maxLength": 500},
     "spec.store.tables": {"maxItems": 10},
 }

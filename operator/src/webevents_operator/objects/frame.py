@@ -29,6 +29,8 @@ class Frame:
     """Whose topics and user are Strimzi's resources; None for a Kafka that nobody manages."""
     partitions: Mapping[str, int] = field(default_factory=dict)
     """Partitions that topics have on the cluster; absent where that is not known."""
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """Pods that Deployments are to have at present, by workload: what autoscalers have set."""
     secrets: Mapping[SecretRef, str] = field(default_factory=dict)
     """A hash of each entry of a secret that the pipeline refers to."""
     apis: frozenset[str] = frozenset()

@@ -1,29 +1,21 @@
 """The pods of a workload: restricted, probed, with their settings and secrets mounted."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 from webevents.plan.model import Workload
-from webevents.spec.secrets import SecretRef, references, with_secrets_in
+from webevents.spec.secrets import SecretRef, references
 from webevents_operator import names
 from webevents_operator.kinds import Object
 from webevents_operator.objects.frame import Frame, digest
 from webevents_operator.objects.quantities import resources
+from webevents_operator.objects.settings import SECRETS_FOLDER, live_references, settings_of
 
-SECRETS_FOLDER = Path("/etc/webevents/secrets")
-"""Where pods find the secrets that their settings refer to, a folder each."""
 CONFIG_FOLDER = "/etc/webevents/config"
 METRICS_PORT = 9090
 USER = 10001
 """User and group of the workloads' processes, without a name in the image."""
-_GRACE_S = 30
-
-
-def settings_of(workload: Workload) -> Any:
-    """A workload's settings as JSON, with secrets where the pod finds them."""
-    placed = with_secrets_in(workload.settings, SECRETS_FOLDER)
-    return placed.model_dump(mode="json", by_alias=True, exclude_none=True)
+GRACE_S = 30
+"""Seconds that a pod has to end after it was asked to."""
 
 
 def pod_template(frame: Frame, workload: Workload, config_map: str) -> Object:
@@ -33,6 +25,8 @@ def pod_template(frame: Frame, workload: Workload, config_map: str) -> Object:
     """
     pods = frame.pipeline.spec.pods
     refs = references(workload.settings)
+    # Those of live settings are mounted too, and read again when they change: nothing restarts.
+    mounted = sorted({*refs, *live_references(frame, workload)})
     annotations = dict(pods.annotations) | {
         names.SETTINGS: digest(settings_of(workload)),
         **({names.SECRETS: _secrets_digest(frame, refs)} if refs else {}),
@@ -42,7 +36,7 @@ def pod_template(frame: Frame, workload: Workload, config_map: str) -> Object:
     spec: Object = {
         "automountServiceAccountToken": pods.service_account is not None,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_S,
+        "terminationGracePeriodSeconds": GRACE_S,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
@@ -58,11 +52,11 @@ def pod_template(frame: Frame, workload: Workload, config_map: str) -> Object:
                 "labelSelector": {"matchLabels": names.selector(frame.key, workload.name)},
             }
         ],
-        "containers": [_container(frame, workload, refs)],
+        "containers": [_container(frame, workload, mounted)],
         "volumes": [
             {"name": "config", "configMap": {"name": config_map}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
-            *(_secret_volume(secret, refs) for secret in _secret_names(refs)),
+            *(_secret_volume(secret, mounted) for secret in _secret_names(mounted)),
         ],
     }
     if pods.service_account is not None:
@@ -128,7 +122,7 @@ def _arguments(workload: Workload) -> list[str]:
     made = [*workload.command, "--settings", f"{CONFIG_FOLDER}/settings.json"]
     if workload.live:
         made += ["--live", f"{CONFIG_FOLDER}/live.json"]
-    if not workload.group and workload.replicas:
+    if not workload.group and workload.replicas and "replicas" not in workload.live:
         # Copies of a source share its volume, so each knows how many there are.
         made += ["--replicas", str(workload.replicas)]
     return made

@@ -3,7 +3,7 @@
 A workload that runs for good is a StatefulSet: a pod's name stays the same after a restart, which
 is what static membership of a consumer group and the numbers of generators need. A generator that
 comes to an end (backdated, or with a duration) is a Job, because a StatefulSet would start it
-again.
+again. A collector is a matter of its own (``collector``).
 """
 
 import json
@@ -13,21 +13,32 @@ from webevents.plan.model import Workload
 from webevents.sources.settings import GeneratorSettings
 from webevents_operator import names
 from webevents_operator.diff import Ref
-from webevents_operator.kinds import CONFIG_MAP, DISRUPTION_BUDGET, JOB, STATEFUL_SET, Object
+from webevents_operator.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    JOB,
+    STATEFUL_SET,
+    Object,
+)
+from webevents_operator.objects.budget import disruption_budget
+from webevents_operator.objects.collector import collector_objects
 from webevents_operator.objects.frame import Frame, digest
-from webevents_operator.objects.pods import pod_template, settings_of
+from webevents_operator.objects.pods import pod_template
+from webevents_operator.objects.settings import live_digest, live_settings, settings_of
 
 
 def workload_objects(frame: Frame, workload: Workload) -> list[Object]:
     """The objects that bring a workload about."""
     made = [_config_map(frame, workload)]
+    if workload.port is not None:
+        return made + collector_objects(frame, workload)
     if not workload.replicas and comes_to_an_end(workload):
         return made
     if comes_to_an_end(workload):
         return [*made, _job(frame, workload)]
     made.append(_stateful_set(frame, workload))
     if workload.replicas > 1:
-        made.append(_disruption_budget(frame, workload))
+        made.append(disruption_budget(frame, workload))
     return made
 
 
@@ -67,19 +78,25 @@ def known_partitions(children: Mapping[Ref, Object]) -> dict[str, int]:
     return known
 
 
-def live_digest(workload: Workload) -> str:
-    """Hash of a workload's live settings."""
-    return digest(dict(workload.live))
+def known_replicas(children: Mapping[Ref, Object]) -> dict[str, int]:
+    """Pods that Deployments are to have, by workload, whoever has said so."""
+    return {
+        child["metadata"]["labels"].get(names.WORKLOAD, ""): int(child["spec"].get("replicas", 0))
+        for ref, child in children.items()
+        if ref.kind == DEPLOYMENT.kind
+    }
 
 
 def _config_map(frame: Frame, workload: Workload) -> Object:
     data = {"settings.json": json.dumps(settings_of(workload), indent=1, sort_keys=True)}
+    metadata = frame.metadata(workload.name)
     if workload.live:
-        data["live.json"] = json.dumps(dict(workload.live), sort_keys=True)
+        data["live.json"] = json.dumps(live_settings(frame, workload), sort_keys=True)
+        metadata["annotations"] = {names.LIVE: live_digest(frame, workload)}
     return CONFIG_MAP.of(
         names.workload_name(frame.key.name, workload.name),
         frame.key.namespace,
-        metadata=frame.metadata(workload.name),
+        metadata=metadata,
         data=data,
     )
 
@@ -118,17 +135,5 @@ def _job(frame: Frame, workload: Workload) -> Object:
             "parallelism": workload.replicas,
             "backoffLimit": 20,
             "template": template,
-        },
-    )
-
-
-def _disruption_budget(frame: Frame, workload: Workload) -> Object:
-    return DISRUPTION_BUDGET.of(
-        names.workload_name(frame.key.name, workload.name),
-        frame.key.namespace,
-        metadata=frame.metadata(workload.name),
-        spec={
-            "maxUnavailable": 1,
-            "selector": {"matchLabels": names.selector(frame.key, workload.name)},
         },
     )

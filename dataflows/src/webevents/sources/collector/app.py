@@ -95,6 +95,8 @@ class App:
             self._metrics.refused("internal_error")
             answer = refusal(Refused("internal_error", "see the collector's log"), route)
         sent = [("content-type", answer.content_type), NO_STORE, *allowed, *answer.headers]
+        if self.stopping:
+            sent.append(("connection", "close"))  # the client's next one goes to another copy
         with contextlib.suppress(ProtocolClosed):  # the client left before its answer
             if scope.method == "HEAD":
                 stream.response_empty(answer.status, sent)

@@ -24,6 +24,10 @@ class Bucket:
         self._tokens = max(rate * BURST_S, 1.0)
         self._at = clock()
 
+    def change(self, rate: float) -> None:
+        """Go on at another rate."""
+        self._rate = rate
+
     def wait(self) -> int:
         """Whole seconds until a token is there; 0 where one is."""
         now = self._clock()

@@ -66,6 +66,8 @@ PURCHASES: Table = (
 )
 """Only where the event is a purchase (spec.sessions.purchaseTypes): in a checkout that only began
 they are no revenue."""
+ALIASES: Table = (("previousId", "user_domain_id"),)
+"""Only of alias calls: from servers they name the visitor, who was anonymous until then, so."""
 
 SERVERS = frozenset(
     (
@@ -115,6 +117,7 @@ class Segment:
         self._category = consent_category.lower() if consent_category else None
         self._mapping = Mapping(TABLE)
         self._purchases = Mapping(PURCHASES)
+        self._aliases = Mapping(ALIASES)
 
     def batch(self, body: bytes, query: str) -> Batch:
         """One call (the path says which), or several under ``batch``."""
@@ -151,6 +154,8 @@ class Segment:
             raise InvalidEvent("invalid_payload", "type is not a call of Segment's API")
         fields: dict[str, Any] = {"event_type": event_type}
         self._mapping.move(item, fields)
+        if call == "alias":
+            self._aliases.move(item, fields)
         if event_type in self._purchase_types:
             self._purchases.move(item, fields)
         time = item.pop("originalTimestamp", None)

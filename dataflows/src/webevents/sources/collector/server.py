@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import resource
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +49,14 @@ async def serve(
     live: Path | None = None,
     replicas: int = 1,
     spool: Path,
+    drain_s: float = 0,
 ) -> None:
     """Serve until ``stop`` says so, then answer what has come, and leave.
 
     :param live: the file with the sites.
     :param replicas: copies of the collector, which share the sites' rates.
     :param spool: the folder of the spool.
+    :param drain_s: seconds for which it goes on, not ready any more, after it was asked to stop.
     :raises UserError: when something is missing that a person can put right.
     :raises RuntimeError: when the Kafka producer can do no more; start again.
     """
@@ -88,6 +92,8 @@ async def serve(
         log.info("collecting", host=host, port=port, tls=spec.tls is not None)
         await _until(stop, delivery, sites, serving)
         app.stopping = True
+        if stop():
+            await _drain(drain_s, delivery, sites, serving)
         server.stop()  # type: ignore[no-untyped-call]
         done, _ = await asyncio.wait({serving}, timeout=GRACE_S)
         if not done:
@@ -102,12 +108,23 @@ async def serve(
         raise RuntimeError(f"the Kafka producer can do no more: {delivery.kafka.fatal}")
 
 
+async def _drain(
+    seconds: float, delivery: Delivery, sites: Sites, serving: "asyncio.Task[Any]"
+) -> None:
+    """Go on while others learn that this collector goes away."""
+    if not seconds:
+        return
+    log.info("draining", seconds=seconds)
+    until = time.monotonic() + seconds
+    await _until(lambda: time.monotonic() >= until, delivery, sites, serving)
+
+
 async def _until(
-    stop: Stop, delivery: Delivery, sites: Sites, serving: "asyncio.Task[Any]"
+    over: Callable[[], bool], delivery: Delivery, sites: Sites, serving: "asyncio.Task[Any]"
 ) -> None:
     """Wait for the end; look at the files of sites and keys now and then."""
     ticks = 0
-    while not (stop() or serving.done() or delivery.kafka.fatal):
+    while not (over() or serving.done() or delivery.kafka.fatal):
         await asyncio.sleep(TICK_S)
         ticks += 1
         if ticks % REFRESH_TICKS == 0:

@@ -5,16 +5,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from webevents.errors import UserError
 from webevents.sources.collector.origins import Origins
 from webevents.sources.collector.rates import Bucket
 from webevents.sources.collector.refusal import Refused
+from webevents.spec.base import Model
 from webevents.spec.collector import SiteSpec
 
 log = structlog.get_logger()
-_read_sites = TypeAdapter(tuple[SiteSpec, ...]).validate_python
+
+
+class LiveSettings(Model):
+    """What may change while the collector runs."""
+
+    sites: tuple[SiteSpec, ...]
+    replicas: int | None = None
+    """Copies that share the sites' rates."""
 
 
 class Site:
@@ -33,9 +41,10 @@ class Site:
 class Sites:
     """Finds the site of a key.
 
-    :param live: JSON file ``{"sites": […]}`` as spec.collector.sites has them.
+    :param live: JSON file ``{"sites": […], "replicas": 2}``, sites as spec.collector.sites has
+        them.
     :param origins: spec.collector.allowedOrigins.
-    :param replicas: copies that share a site's rate.
+    :param replicas: copies that share a site's rate, where the file does not say.
     :raises UserError: when a file cannot be read.
     """
 
@@ -92,17 +101,20 @@ class Sites:
 
     def _load(self) -> None:
         seen: dict[Path, object] = {}
-        specs: tuple[SiteSpec, ...] = ()
+        read = LiveSettings(sites=())
         if self._live is not None:
-            specs = self._specs(_read(self._live, seen))
+            read = self._live_settings(_read(self._live, seen))
+        replicas = read.replicas or self._replicas
         sites: dict[str, Site] = {}
         by_key: dict[str, Site] = {}
-        for spec in specs:
+        for spec in read.sites:
             old = self._sites.get(spec.name)
             same = old is not None and old.spec == spec  # its bucket goes on
             patterns = spec.allowed_origins
             origins = self.default if patterns is None else Origins(patterns)
-            site = old if old is not None and same else Site(spec, origins, self._replicas)
+            site = old if old is not None and same else Site(spec, origins, replicas)
+            if site.bucket is not None and spec.events_per_second is not None:
+                site.bucket.change(spec.events_per_second / replicas)
             sites[spec.name] = site
             keys = list(spec.write_keys)
             if spec.write_keys_file is not None:
@@ -116,10 +128,10 @@ class Sites:
                     )
         self._sites, self._by_key, self._seen = sites, by_key, seen
 
-    def _specs(self, text: str) -> tuple[SiteSpec, ...]:
+    def _live_settings(self, text: str) -> LiveSettings:
         try:
-            return _read_sites(json.loads(text)["sites"])
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
+            return LiveSettings.model_validate(json.loads(text))
+        except (ValueError, ValidationError) as error:
             raise UserError(f"{self._live} is not {{'sites': […]}}: {error}") from None
 
 
