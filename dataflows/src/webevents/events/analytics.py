@@ -73,10 +73,7 @@ ATTRIBUTION_FIELDS: tuple[Field, ...] = (
         Field(f"credit_{model}", K.DOUBLE, f"Credit by the model {model}; 1 in all.")
         for model in CREDITS
     ),
-    *(
-        Field(f"revenue_{model}", K.DOUBLE, f"Revenue by the model {model}.")
-        for model in CREDITS
-    ),
+    *(Field(f"revenue_{model}", K.DOUBLE, f"Revenue by the model {model}.") for model in CREDITS),
     *_VISIT,
 )
 

@@ -12,7 +12,7 @@ Quantity = Annotated[
 """An amount as Kubernetes writes it, such as 500m or 512Mi."""
 
 WorkloadName = Literal[
-    "generator", "capture", "enrich", "sessionize", "index", "store", "archive", "loader"
+    "generator", "capture", "enrich", "sessionize", "analyze", "index", "store", "archive", "loader"
 ]
 _LABEL_VALUE = Annotated[str, Field(max_length=63)]
 
