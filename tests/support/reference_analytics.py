@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -129,9 +130,9 @@ def _funnel(
         events = events[visit["milestones"].index(next(m for m in events if _is(funnel, 1, m))) :]
         times: list[int] = []
         for event in events:
-            if len(times) < len(funnel.steps) and _us(event["time"]) <= end:
-                if _is(funnel, len(times) + 1, event):
-                    times.append(_us(event["time"]))
+            in_time = _us(event["time"]) <= end and len(times) < len(funnel.steps)
+            if in_time and _is(funnel, len(times) + 1, event):
+                times.append(_us(event["time"]))
         completed = len(times) == len(funnel.steps)
         if funnel.within != "session":
             busy_until = times[-1] if completed else end
@@ -162,7 +163,7 @@ def _transitions(
     nodes = list(visit["path"])
     if nodes and not visit["open"] and not visit["path_truncated"]:
         nodes.append("(exit)")
-    pairs = list(zip(nodes, nodes[1:], strict=False))[: spec.transitions.max_per_session]
+    pairs = list(pairwise(nodes))[: spec.transitions.max_per_session]
     for step, (left, followed) in enumerate(pairs, 1):
         body = {"session_id": visit["session_id"], "step": step, "from": left, "to": followed}
         start = _us(visit["first_event_timestamp"])

@@ -160,7 +160,7 @@ def _record(
         "unique_pages": pages[:limit],
         "entry_page": visited[0] if visited else None,
         "exit_page": visited[-1] if visited else None,
-        "total_revenue": round(sum(_revenue(event, spec) for event in events) / 10_000, 2),
+        "total_revenue": round(sum(revenue_of(event, spec) for event in events) / 10_000, 2),
         "products_viewed_count": min(len(products), limit),
         "products_viewed": products[:limit],
         "search_queries": queries[:limit],
@@ -175,7 +175,7 @@ def _head(value: Any) -> Any:
     return value[:8192] if isinstance(value, str) else value
 
 
-def _revenue(event: Mapping[str, Any], spec: SessionsSpec) -> int:
+def revenue_of(event: Mapping[str, Any], spec: SessionsSpec) -> int:
     """In ten-thousandths."""
     revenue = event.get("revenue")
     if revenue is None:

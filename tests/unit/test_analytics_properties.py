@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference_analytics import analyze, journey_of
-from reference_sessions import _revenue, from_log
+from reference_sessions import from_log, revenue_of
 from session_streams import PIPELINE, Action, Message, Partition, actions, streams
 from visitor_streams import Visitors
 
@@ -85,7 +85,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def expected(spec: AnalyticsSpec, partition: Partition, log: list[Message]) -> Any:
-    journey = journey_of(spec, lambda event: _revenue(event, partition.spec))
+    journey = journey_of(spec, lambda event: revenue_of(event, partition.spec))
     sessions = from_log(log, partition.spec, PIPELINE, more=journey)
     return analyze(sessions.values(), spec, PIPELINE)
 
@@ -117,7 +117,7 @@ def test_the_order_of_the_records_does_not_matter(case: Case, chance: random.Ran
 @PROPERTY
 @given(cases())
 def test_nothing_is_remembered_for_ever(case: Case) -> None:
-    spec, partition, log, what = case
+    spec, partition, _, what = case
     before = len(partition.published)
     partition.pass_by()
     visitors = Visitors(spec, partition.spec)
