@@ -7,7 +7,7 @@ know of versions, which tell readers the order of corrections and nothing of the
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,10 @@ from typing import Any
 from webevents.spec.stages import SessionsSpec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Event = Mapping[str, Any]
+More = Callable[[list[Event]], dict[str, Any]]
+"""Of a session's events in their order: further fields of its record."""
 
 HEAD = {
     "referrer": "referer_url",
@@ -39,6 +43,7 @@ def from_log(
     spec: SessionsSpec,
     pipeline: str,
     max_ahead: timedelta | None = None,
+    more: More = lambda _: {},
 ) -> dict[str, dict[str, Any]]:
     """The session records by ``session_id`` that one partition's log comes to.
 
@@ -60,18 +65,18 @@ def from_log(
         stream = max(stream, time)
         if time >= stream - lateness:
             taken.append(event)
-    return _by_id(taken, spec, pipeline, stream)
+    return _by_id(taken, spec, pipeline, stream, more)
 
 
 def recompute(
-    events: Iterable[Mapping[str, Any]], spec: SessionsSpec, pipeline: str
+    events: Iterable[Event], spec: SessionsSpec, pipeline: str, more: More = lambda _: {}
 ) -> dict[str, dict[str, Any]]:
     """The session records that events come to, in any order, if none is late and all is past."""
-    return _by_id(events, spec, pipeline, None)
+    return _by_id(events, spec, pipeline, None, more)
 
 
 def _by_id(
-    events: Iterable[Mapping[str, Any]], spec: SessionsSpec, pipeline: str, stream: int | None
+    events: Iterable[Event], spec: SessionsSpec, pipeline: str, stream: int | None, more: More
 ) -> dict[str, dict[str, Any]]:
     visitors: dict[str, dict[tuple[int, str], Mapping[str, Any]]] = {}
     for event in events:
@@ -85,7 +90,8 @@ def _by_id(
         for chain in _split(times, _us(spec.gap)):
             chain_end = chain[-1][0]
             for cut, cut_end in _cuts(chain, _us(spec.max_length)):
-                record = _record(pipeline, key, [by_moment[m] for m in cut], spec)
+                own = [by_moment[m] for m in cut]
+                record = _record(pipeline, key, own, spec) | more(own)
                 if stream is not None:
                     past = chain_end + _us(spec.gap) < stream
                     record["open"] = not (past or (cut_end is not None and cut_end <= stream))
@@ -154,7 +160,7 @@ def _record(
         "unique_pages": pages[:limit],
         "entry_page": visited[0] if visited else None,
         "exit_page": visited[-1] if visited else None,
-        "total_revenue": round(sum(_revenue(event, spec) for event in events) / 10_000, 2),
+        "total_revenue": round(sum(revenue_of(event, spec) for event in events) / 10_000, 2),
         "products_viewed_count": min(len(products), limit),
         "products_viewed": products[:limit],
         "search_queries": queries[:limit],
@@ -169,7 +175,7 @@ def _head(value: Any) -> Any:
     return value[:8192] if isinstance(value, str) else value
 
 
-def _revenue(event: Mapping[str, Any], spec: SessionsSpec) -> int:
+def revenue_of(event: Mapping[str, Any], spec: SessionsSpec) -> int:
     """In ten-thousandths."""
     revenue = event.get("revenue")
     if revenue is None:

@@ -13,6 +13,7 @@ from reference_sessions import time_text
 
 from webevents.logic.sessions.record import entry_reader
 from webevents.logic.sessions.tracker import PartitionSessions
+from webevents.spec.analytics import AnalyticsSpec
 from webevents.spec.stages import SessionsSpec
 
 PIPELINE = "shop"
@@ -136,9 +137,12 @@ class Partition:
     versions: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     position: int = 0
+    analytics: AnalyticsSpec | None = None
+    published: list[dict[str, Any]] = field(default_factory=list)
+    """All records in their order."""
 
     def __post_init__(self) -> None:
-        self.read = entry_reader(self.spec)
+        self.read = entry_reader(self.spec, self.analytics)
         self.log: list[Message] = []
         self.offset = 0
         self._since_commit: Counter[str] = Counter()
@@ -146,7 +150,7 @@ class Partition:
 
     def _own(self) -> None:
         """Become the partition's owner: note and state as they are committed, nothing else."""
-        self.sessions = PartitionSessions(PIPELINE, self.spec, dict(self.note))
+        self.sessions = PartitionSessions(PIPELINE, self.spec, dict(self.note), self.analytics)
         states = list(self.state.values())
         self.chance.shuffle(states)
         for state in states:
@@ -186,6 +190,7 @@ class Partition:
         """Commit, and have the readers see it; the records, in their order."""
         made = self.sessions.commit(publish_open=publish_open)
         records = [json.loads(value) for _, value in made.sessions]
+        self.published += records
         for (key, _), record in zip(made.sessions, records, strict=True):
             assert key == record["session_key"]
             known = record["session_id"]

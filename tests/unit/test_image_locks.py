@@ -1,4 +1,4 @@
-"""The images hold what the code imports: their locks name every dependency, in the tested version."""
+"""The images hold what the code imports: every dependency, in the tested version."""
 
 import re
 import tomllib

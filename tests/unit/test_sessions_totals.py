@@ -20,14 +20,21 @@ ENTRIES = st.builds(
     user_id=VALUES,
     revenue=st.integers(-5, 10**18),
     head=st.tuples(st.integers(0, 9)),
+    footprint=st.none(),
 )
 LISTS = st.lists(ENTRIES, min_size=1, max_size=12, unique_by=lambda e: (e.time_us, e.event_id))
 LIMITS = st.integers(1, 4)
 
 
 def distinct(entries: list[Entry]) -> list[Entry]:
-    """The digest stands for id and time."""
-    return [e._replace(digest=e.time_us << 8 | ord(e.event_id)) for e in entries]
+    """The digest stands for id and time; every other event leaves a footprint."""
+    return [
+        e._replace(
+            digest=e.time_us << 8 | ord(e.event_id),
+            footprint=(e.time_us, e.event_id, e.page, ("f/1",), (), 0) if e.page else None,
+        )
+        for e in entries
+    ]
 
 
 def total(entries: list[Entry], limit: int) -> Totals:

@@ -24,6 +24,7 @@ _TYPES: dict[Kind, Any] = {
     Kind.GEO_POINT: str,
     Kind.STRINGS: list[str],
     Kind.COUNTS: dict[str, int],
+    Kind.STORED: Any,
 }
 
 

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """A list of keywords."""
     COUNTS = "counts"
     """An object of numbers under names that are not known beforehand."""
+    STORED = "stored"
+    """Anything, which is kept and shown but not searched."""
 
 
 @dataclass(frozen=True, slots=True)

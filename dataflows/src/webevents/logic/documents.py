@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from webevents.events.analytics import KINDS
 from webevents.events.event import EventDecoder, InvalidEvent, event_struct, event_time_us
 from webevents.events.fields import BY_NAME
 from webevents.events.times import format_time, from_us, parse_time
@@ -233,3 +234,52 @@ class SessionDocuments:
         if body is not None and b"\n" in body:
             body = msgspec.json.format(body, indent=-1)
         return Document(index, document_id(head.session_id), body, head.version)
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    kind: str
+    id: str
+    version: int
+    timestamp: str
+    document: Raw = Raw()
+    retracted: bool = False
+
+
+class AnalyticsDocuments:
+    """Builds the documents of analytics from the messages that carry them.
+
+    :param prefix: what the indices' names begin with.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._decode = msgspec.json.Decoder(_Envelope).decode
+
+    def build(self, raw: bytes) -> Document:
+        """Make one document; a retraction deletes it.
+
+        :param raw: the message's value, as the analyze stage wrote it.
+        :raises webevents.events.event.InvalidEvent: when it is no such message.
+        """
+        try:
+            envelope = self._decode(raw)
+        except msgspec.ValidationError as error:
+            raise InvalidEvent("wrong_type", str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise InvalidEvent("invalid_json", "not one JSON object in UTF-8") from None
+        body = bytes(envelope.document)
+        if envelope.kind not in KINDS or not envelope.id:
+            raise InvalidEvent("missing_field", "kind or id is of no document of analytics")
+        if not body and not envelope.retracted:
+            raise InvalidEvent("missing_field", "document is missing")
+        if _USUAL_TIME(envelope.timestamp) is None:
+            raise InvalidEvent("invalid_timestamp", "timestamp is not a time")
+        month = f"{envelope.timestamp[:4]}.{envelope.timestamp[5:7]}"
+        if b"\n" in body:
+            body = msgspec.json.format(body, indent=-1)
+        return Document(
+            f"{self._prefix}-{envelope.kind}-{month}",
+            document_id(envelope.id),
+            None if envelope.retracted else body,
+            envelope.version,
+        )

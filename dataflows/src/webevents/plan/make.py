@@ -6,7 +6,12 @@ from webevents.connectors.kafka import Topic
 from webevents.logic.rows.tables import table_names
 from webevents.plan.capture import capture_topics, connector, table_indices, table_templates
 from webevents.plan.model import Plan, Template, Workload
-from webevents.plan.templates import component_templates, for_opensearch, index_templates
+from webevents.plan.templates import (
+    analytics_kinds,
+    component_templates,
+    for_opensearch,
+    index_templates,
+)
 from webevents.sources.collector.settings import CollectorSettings
 from webevents.sources.settings import GeneratorSettings
 from webevents.spec.collector import CollectorSpec
@@ -30,6 +35,8 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
     workloads = [_capture(pipeline), _enrich(pipeline)] if captures else [_enrich(pipeline)]
     if spec.sessions.enabled:
         workloads.append(_sessionize(pipeline))
+    if spec.analytics.enabled:
+        workloads.append(_analyze(pipeline))
     templates: list[Template] = []
     indices: dict[str, str] = {}
     if spec.index.enabled:
@@ -43,6 +50,8 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
         indices["events"] = f"{spec.index.events.prefix}-*"
         if spec.sessions.enabled:
             indices["sessions"] = f"{spec.index.sessions.prefix}-*"
+        for kind in analytics_kinds(pipeline):
+            indices[kind] = f"{spec.index.analytics.prefix}-{kind}-*"
     if spec.store.enabled:
         workloads.append(_store(pipeline))
     if spec.archive.enabled:
@@ -97,6 +106,16 @@ def _topics(pipeline: WebEventPipeline) -> list[Topic]:
             Topic(
                 topics.state_name,
                 topics.enriched.partitions,
+                state,
+                spec.kafka.replication_factor,
+            )
+        )
+    if spec.analytics.enabled:
+        made.append(topic(topics.analytics))
+        made.append(
+            Topic(
+                topics.analytics_state_name,
+                topics.sessions.partitions,
                 state,
                 spec.kafka.replication_factor,
             )
@@ -241,19 +260,40 @@ def _sessionize(pipeline: WebEventPipeline) -> Workload:
         kafka=spec.kafka,
         events=spec.events,
         sessions=spec.sessions,
+        analytics=spec.analytics if spec.analytics.enabled else None,
     )
     return _stage(pipeline, "sessionize", spec.stages.sessionize, settings)
+
+
+def _analyze(pipeline: WebEventPipeline) -> Workload:
+    spec = pipeline.spec
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage="analyze",
+        group=f"{pipeline.name}-analyze",
+        topics=(spec.topics.sessions.name,),
+        output_topic=spec.topics.analytics.name,
+        state_topic=spec.topics.analytics_state_name,
+        failed_topic=spec.topics.failed.name,
+        commit_interval=spec.stages.analyze.commit_interval,
+        chunk_size=spec.stages.analyze.chunk_size,
+        kafka=spec.kafka,
+        sessions=spec.sessions,
+        analytics=spec.analytics,
+    )
+    return _stage(pipeline, "analyze", spec.stages.analyze, settings)
 
 
 def _index(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
     debezium = spec.source.debezium
     sessions = spec.topics.sessions.name if spec.sessions.enabled else None
+    analytics = spec.topics.analytics.name if spec.analytics.enabled else None
     settings = StageSettings(
         pipeline=pipeline.name,
         stage="index",
         group=f"{pipeline.name}-index",
-        topics=(spec.topics.enriched.name, *([sessions] if sessions else [])),
+        topics=tuple(name for name in (spec.topics.enriched.name, sessions, analytics) if name),
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.index.commit_interval,
         chunk_size=spec.stages.index.chunk_size,
@@ -261,6 +301,7 @@ def _index(pipeline: WebEventPipeline) -> Workload:
         index=spec.index,
         elasticsearch=spec.elasticsearch,
         sessions_topic=sessions,
+        analytics_topic=analytics,
         debezium=debezium,
         table_indices=table_indices(pipeline, debezium) if debezium else {},
     )

@@ -6,6 +6,7 @@ The types and limits are explained in ``docs/indices.md``.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from webevents.events.analytics import JOURNEY_FIELDS, KINDS
 from webevents.events.event import MAX_DEPTH
 from webevents.events.fields import FIELDS, Field, Kind
 from webevents.events.session import SESSION_FIELDS
@@ -53,6 +54,7 @@ _MAPPINGS: dict[Kind, dict[str, Any]] = {
     Kind.GEO_POINT: {"type": "geo_point"},
     Kind.STRINGS: KEYWORD,
     Kind.COUNTS: FLATTENED,
+    Kind.STORED: {"type": "object", "enabled": False},
 }
 
 
@@ -104,18 +106,37 @@ def component_templates(pipeline: WebEventPipeline) -> list[Template]:
         component(f"{base}-events", {"mappings": event_mappings(spec.index.events)}),
     ]
     if spec.sessions.enabled:
-        template = {"settings": VERSIONED_SETTINGS, "mappings": mappings(SESSION_FIELDS)}
+        fields = (*SESSION_FIELDS, *(JOURNEY_FIELDS if spec.analytics.enabled else ()))
+        template = {"settings": VERSIONED_SETTINGS, "mappings": mappings(fields)}
         made.append(component(f"{base}-sessions", template))
+    for kind, fields in analytics_kinds(pipeline).items():
+        template = {"settings": VERSIONED_SETTINGS, "mappings": mappings(fields)}
+        made.append(component(f"{base}-{kind}", template))
     return made
 
 
 def index_templates(pipeline: WebEventPipeline) -> list[Template]:
-    """The templates that new daily indices take, one for events and one for sessions."""
+    """The templates that new indices take, one for events, one for sessions and one for each kind
+    of analytics."""
     spec = pipeline.spec
     made = [_daily(pipeline, "events", spec.index.events.prefix)]
     if spec.sessions.enabled:
         made.append(_daily(pipeline, "sessions", spec.index.sessions.prefix))
+    prefix = spec.index.analytics.prefix
+    made += [_daily(pipeline, kind, f"{prefix}-{kind}") for kind in analytics_kinds(pipeline)]
     return made
+
+
+def analytics_kinds(pipeline: WebEventPipeline) -> dict[str, tuple[Field, ...]]:
+    """The kinds of documents of analytics that the pipeline makes, each with its fields."""
+    spec = pipeline.spec.analytics
+    made = {
+        "funnels": bool(spec.funnels),
+        "transitions": spec.transitions.enabled,
+        "retention": spec.retention.enabled,
+        "attribution": spec.attribution.enabled,
+    }
+    return {kind: KINDS[kind] for kind, wanted in made.items() if spec.enabled and wanted}
 
 
 def _daily(pipeline: WebEventPipeline, what: str, prefix: str) -> Template:

@@ -1,6 +1,7 @@
 """spec.elasticsearch and spec.index: where Elasticsearch is, how to log in, what is written."""
 
 from datetime import timedelta
+from itertools import permutations
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -150,6 +151,14 @@ class SessionIndexSpec(Model):
     """Indices are named <prefix>-YYYY.MM.dd by the session's start in UTC."""
 
 
+class AnalyticsIndexSpec(Model):
+    """Monthly indices of analytics."""
+
+    prefix: str = Field(default="web-analytics", pattern=_PREFIX, max_length=180)
+    """Indices are named <prefix>-<kind>-YYYY.MM by the document's timestamp in UTC, with the kinds
+    funnels, transitions, retention and attribution."""
+
+
 class BulkSpec(Model):
     """How documents are sent."""
 
@@ -170,6 +179,8 @@ class IndexSpec(Model):
     """Where events go."""
     sessions: SessionIndexSpec = SessionIndexSpec()
     """Where sessions go."""
+    analytics: AnalyticsIndexSpec = AnalyticsIndexSpec()
+    """Where documents of analytics go."""
     unknown_fields: Literal["keep", "fail"] = "keep"
     """keep: fields that the event model does not know go into the field extra, where they can be
     searched; fail: such an event goes to failed events."""
@@ -196,12 +207,17 @@ class IndexSpec(Model):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
-        events, sessions = self.events.prefix, self.sessions.prefix
-        if f"{events}-".startswith(f"{sessions}-") or f"{sessions}-".startswith(f"{events}-"):
-            raise ValueError(
-                "events.prefix and sessions.prefix must differ, and neither may begin with the "
-                "other and a hyphen, because <prefix>-* would then match both"
-            )
+        prefixes = {
+            "events.prefix": self.events.prefix,
+            "sessions.prefix": self.sessions.prefix,
+            "analytics.prefix": self.analytics.prefix,
+        }
+        for (one, first), (other, second) in permutations(prefixes.items(), 2):
+            if f"{first}-".startswith(f"{second}-"):
+                raise ValueError(
+                    f"{one} and {other} must differ, and neither may begin with the "
+                    "other and a hyphen, because <prefix>-* would then match both"
+                )
         if self.refresh_interval < timedelta(milliseconds=100):
             raise ValueError("refreshInterval must be at least 100ms")
         return self

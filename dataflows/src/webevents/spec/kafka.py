@@ -137,6 +137,13 @@ class FailedTopicSpec(TopicSpec):
     """Number of partitions; may grow, never shrink."""
 
 
+class AnalyticsTopicSpec(TopicSpec):
+    """The topic of documents of analytics."""
+
+    name: str = Field(default="web-analytics", pattern=_NAME, min_length=1, max_length=249)
+    """The topic's name on the cluster; it stays as it is."""
+
+
 class AlertsTopicSpec(TopicSpec):
     """The topic of alerts."""
 
@@ -157,17 +164,21 @@ class TopicsSpec(Model):
     """Session records; its companion <name>-state holds the open sessions."""
     failed: FailedTopicSpec = FailedTopicSpec()
     """What a stage could not process, with the reason."""
+    analytics: AnalyticsTopicSpec = AnalyticsTopicSpec()
+    """Documents of analytics; its companion <name>-state holds what is known of visitors."""
     alerts: AlertsTopicSpec = AlertsTopicSpec()
     """Alerts, a record for each change; its companion <name>-state holds what is usual."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        topics = (self.raw, self.enriched, self.sessions, self.failed, self.alerts)
-        names = [topic.name for topic in topics]
-        if len({*names, self.state_name, self.alerts_state_name}) <= len(names) + 1:
+        plain = [topic.name for topic in (self.raw, self.enriched, self.failed)]
+        with_state = [topic.name for topic in (self.sessions, self.analytics, self.alerts)]
+        states = [self.state_name, self.analytics_state_name, self.alerts_state_name]
+        names = [*plain, *with_state, *states]
+        if len(set(names)) < len(names):
             raise ValueError(
-                "raw, enriched, sessions (and its -state), failed and alerts (and its -state) need "
-                "own names"
+                "raw, enriched, failed, sessions, analytics and alerts (and the -state of these "
+                "three) need own names"
             )
         return self
 
@@ -175,6 +186,11 @@ class TopicsSpec(Model):
     def state_name(self) -> str:
         """The compacted topic of open sessions, co-partitioned with ``enriched``."""
         return f"{self.sessions.name}-state"
+
+    @property
+    def analytics_state_name(self) -> str:
+        """The compacted topic of visitors, co-partitioned with ``sessions``."""
+        return f"{self.analytics.name}-state"
 
     @property
     def alerts_state_name(self) -> str:

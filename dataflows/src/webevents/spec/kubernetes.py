@@ -29,10 +29,12 @@ WorkloadName = Literal[
     "capture",
     "enrich",
     "sessionize",
+    "analyze",
     "index",
     "store",
     "archive",
     "loader",
+    "detect",
 ]
 LabelValue = Annotated[str, Field(max_length=63)]
 """A label's value."""

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from webevents.spec.alerts import AlertsSpec
+from webevents.spec.analytics import AnalyticsSpec
 from webevents.spec.base import Model
 from webevents.spec.collector import CollectorSpec
 from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
@@ -40,6 +41,8 @@ class PipelineSpec(Model):
     """What is added to events, removed and made unrecognisable."""
     sessions: SessionsSpec = SessionsSpec()
     """How events become sessions."""
+    analytics: AnalyticsSpec = AnalyticsSpec()
+    """Funnels, transitions, retention and attribution, derived from sessions."""
     elasticsearch: ElasticsearchSpec = ElasticsearchSpec()
     """The Elasticsearch cluster and how to log in."""
     index: IndexSpec = IndexSpec()
@@ -100,6 +103,27 @@ class PipelineSpec(Model):
                 "store.tables names a table of sessions, but sessions.enabled is false: take it "
                 "out, or enable sessions"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sessions_to_analyze(self) -> Self:
+        if not self.analytics.enabled:
+            return self
+        if not self.sessions.enabled:
+            raise ValueError(
+                "analytics.enabled needs sessions.enabled: analytics are derived from sessions"
+            )
+        if self.topics.sessions.partitions % self.topics.enriched.partitions:
+            raise ValueError(
+                "analytics.enabled needs topics.sessions.partitions to be that of topics.enriched, "
+                "or a multiple of it, so that each partition of sessions has one stream time"
+            )
+        for name in self.enrich.drop_fields:
+            if name in self.analytics.fields:
+                raise ValueError(
+                    f"enrich.dropFields names {name}, which spec.analytics matches by: take it out "
+                    "of one of them"
+                )
         return self
 
     @model_validator(mode="after")

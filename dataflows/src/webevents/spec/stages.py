@@ -85,6 +85,13 @@ class SinkStageSpec(StageSpec):
     """How often results and offsets are committed; the delay that a stage adds at most."""
 
 
+class AnalyzeStageSpec(StageSpec):
+    """How the analyze stage runs."""
+
+    commit_interval: Duration = timedelta(seconds=1)
+    """How often results and offsets are committed; the delay that a stage adds at most."""
+
+
 class DetectStageSpec(StageSpec):
     """How the detect stage runs."""
 
@@ -103,6 +110,8 @@ class StagesSpec(Model):
     """The stage that checks and enriches events."""
     sessionize: SessionizeStageSpec = SessionizeStageSpec()
     """The stage that makes sessions of events."""
+    analyze: AnalyzeStageSpec = AnalyzeStageSpec()
+    """The stage that makes documents of analytics of sessions."""
     index: SinkStageSpec = SinkStageSpec()
     """The stage that writes to Elasticsearch."""
     store: SinkStageSpec = SinkStageSpec()

@@ -73,6 +73,8 @@ class StageStatus:
 
     open_sessions: int | None = None
     """Sessions in memory, which can still change."""
+    visitors: int | None = None
+    """Visitors that analytics remember."""
     outage_since: float | None = None
     """Since when the destination takes nothing, in seconds since the epoch; None where it does."""
     repeated: int | None = None

@@ -1,10 +1,17 @@
-"""The index stage: events and session records in, Elasticsearch documents out."""
+"""The index stage: events, session records and analytics in, Elasticsearch documents out."""
+
+from collections.abc import Callable
 
 from webevents.connectors.elasticsearch import BulkHandle, BulkWriter, connect
 from webevents.events.event import InvalidEvent
 from webevents.events.ledger import Counts
 from webevents.logic.changes.events import ChangeDocuments
-from webevents.logic.documents import Document, EventDocuments, SessionDocuments
+from webevents.logic.documents import (
+    AnalyticsDocuments,
+    Document,
+    EventDocuments,
+    SessionDocuments,
+)
 from webevents.stages.chunk import Chunk, Outcome, Processor, StageStatus
 from webevents.stages.failing import failed
 from webevents.stages.settings import StageSettings
@@ -25,7 +32,8 @@ class _Submission:
 
 
 class IndexProcessor(Processor):
-    """Writes each event and each session as one document; the same one however often it comes.
+    """Writes each event, each session and each document of analytics; the same one however often
+    it comes.
 
     :param writer: delivers the documents; closed with the processor.
     """
@@ -45,12 +53,14 @@ class IndexProcessor(Processor):
             self._events = ChangeDocuments(
                 settings.table_indices, settings.debezium.on_delete, events
             )
-        self._sessions = SessionDocuments(settings.index.sessions.prefix)
+        self._builders: dict[str | None, Callable[[bytes], Document]] = {
+            settings.sessions_topic: SessionDocuments(settings.index.sessions.prefix).build,
+            settings.analytics_topic: AnalyticsDocuments(settings.index.analytics.prefix).build,
+        }
 
     def process(self, chunk: Chunk) -> Outcome:
         """Hand a chunk's documents over; the outcome is pending until they are answered for."""
-        is_session = chunk.topic == self._settings.sessions_topic
-        build = self._sessions.build if is_session else self._events.build
+        build = self._builders.get(chunk.topic, self._events.build)
         outcome = Outcome(Counts(received=len(chunk.offsets)))
         documents: list[Document] = []
         positions: list[int] = []

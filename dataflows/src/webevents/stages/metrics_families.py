@@ -114,6 +114,9 @@ def status_families(who: Sequence[str], status: StageStatus) -> Iterator[Metric]
         "Sessions in memory: open ones, and those that a late event can still change.",
         labels=WHO,
     )
+    visitors = GaugeMetricFamily(
+        "webevents_visitors", "Visitors that analytics remember (stage analyze).", labels=WHO
+    )
     waiting = GaugeMetricFamily(
         "webevents_objects_waiting",
         "Objects that wait: to be stored (archive), or found and to be loaded (loader).",
@@ -148,6 +151,8 @@ def status_families(who: Sequence[str], status: StageStatus) -> Iterator[Metric]
         notices.add_metric(who, status.notices_waiting)
     if status.open_sessions is not None:
         sessions.add_metric(who, status.open_sessions)
+    if status.visitors is not None:
+        visitors.add_metric(who, status.visitors)
     if status.objects_waiting is not None:
         waiting.add_metric(who, status.objects_waiting)
     if status.repeated is not None:  # only a stage with a destination counts these
@@ -155,4 +160,4 @@ def status_families(who: Sequence[str], status: StageStatus) -> Iterator[Metric]
         outage.add_metric(who, 0 if since is None else 1)
         outage_seconds.add_metric(who, 0 if since is None else max(time.time() - since, 0))
         repeated.add_metric(who, status.repeated)
-    yield from (sessions, waiting, outage, outage_seconds, repeated, alerts, notices)
+    yield from (sessions, visitors, waiting, outage, outage_seconds, repeated, alerts, notices)

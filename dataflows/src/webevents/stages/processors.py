@@ -25,6 +25,10 @@ def make_processor(settings: StageSettings, kafka: dict[str, Any]) -> Processor:
             from webevents.stages.sessionize import SessionizeProcessor
 
             return SessionizeProcessor(settings, StateTopic(kafka))
+        case "analyze":
+            from webevents.stages.analyze import AnalyzeProcessor
+
+            return AnalyzeProcessor(settings, StateTopic(kafka))
         case "index":
             from webevents.stages.index import make_index
 

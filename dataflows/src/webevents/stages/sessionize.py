@@ -44,7 +44,7 @@ class SessionizeProcessor(Processor):
         self._spec = settings.sessions
         self._state = state
         self._output, self._state_topic = settings.output_topic, settings.state_topic
-        self._read = entry_reader(self._spec)
+        self._read = entry_reader(self._spec, settings.analytics)
         self._partitions: dict[int, _Partition] = {}
         self._max_ahead_us = to_us(settings.events.max_ahead)
         self._publish_every = self._spec.publish_open_every.total_seconds()
@@ -52,7 +52,9 @@ class SessionizeProcessor(Processor):
 
     def assigned(self, topic: str, partition: int, note: dict[str, int]) -> None:
         """Read the partition's open sessions back."""
-        sessions = PartitionSessions(self._settings.pipeline, self._spec, note)
+        sessions = PartitionSessions(
+            self._settings.pipeline, self._spec, note, self._settings.analytics
+        )
         for state in self._state.read(self._state_topic, partition):
             sessions.restore(state)
         self._partitions[partition] = _Partition(sessions)

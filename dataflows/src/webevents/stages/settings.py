@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from webevents.spec.alerts import AlertsSpec
+from webevents.spec.analytics import AnalyticsSpec
 from webevents.spec.base import Duration, Model
 from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
@@ -14,7 +15,9 @@ from webevents.spec.s3 import ArchiveSpec, S3Spec
 from webevents.spec.source import DebeziumSpec
 from webevents.spec.stages import EventsSpec, SessionsSpec
 
-StageName = Literal["capture", "enrich", "sessionize", "index", "store", "archive", "detect"]
+StageName = Literal[
+    "capture", "enrich", "sessionize", "analyze", "index", "store", "archive", "detect"
+]
 
 
 class StageSettings(Model):
@@ -46,6 +49,9 @@ class StageSettings(Model):
     """The index of each captured table."""
     sessions_topic: str | None = None
     """The topic among ``topics`` that holds session records."""
+    analytics: AnalyticsSpec | None = None
+    analytics_topic: str | None = None
+    """The topic among ``topics`` that holds documents of analytics."""
     alerts: AlertsSpec | None = None
     groups: dict[str, tuple[str, tuple[str, ...]]] = Field(default_factory=dict)
     """The other stages: consumer group and topics of each, to see how far it is behind."""

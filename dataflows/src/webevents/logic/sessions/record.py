@@ -14,6 +14,8 @@ from webevents.events.key import key_reader
 from webevents.events.session import HEAD_FIELDS
 from webevents.events.times import format_time
 from webevents.logic.sessions.totals import CENTS, MAX_ID, Entry, Totals, revenue_of
+from webevents.logic.sessions.trail import footprint_reader, journey
+from webevents.spec.analytics import AnalyticsSpec
 from webevents.spec.stages import SessionsSpec
 
 _NEEDED = {
@@ -44,14 +46,19 @@ def text_limit(spec: SessionsSpec) -> int:
     return min(MAX_TEXT, MAX_LIST_TEXT // spec.max_values)
 
 
-def entry_reader(spec: SessionsSpec) -> Callable[[bytes], tuple[str | None, Entry]]:
+def entry_reader(
+    spec: SessionsSpec, analytics: AnalyticsSpec | None = None
+) -> Callable[[bytes], tuple[str | None, Entry]]:
     """Make the function that reads a message as (key, entry).
+
+    :param analytics: where given, entries have what analytics need of the event.
 
     The function raises :class:`webevents.events.event.InvalidEvent`; its key is None where the
     event has no value for any of the key fields.
     """
-    known = (*spec.key, *_NEEDED)
-    decode = EventDecoder(extra=spec.key, only=known).decode
+    extra = (*spec.key, *(sorted(analytics.fields) if analytics else ()))
+    decode = EventDecoder(extra=extra, only={*extra, *_NEEDED}).decode
+    footprint_of = footprint_reader(analytics) if analytics else None
     key_of = key_reader(spec.key)
     head_of = attrgetter(*(name for _, name in HEAD_FIELDS))
     digest_of = xxhash.xxh3_64_intdigest
@@ -67,6 +74,7 @@ def entry_reader(spec: SessionsSpec) -> Callable[[bytes], tuple[str | None, Entr
         event = decode(raw)
         time_us = event_time_us(event)
         event_id = event.event_id
+        revenue = revenue_of(event, spec)
         head = head_of(event)
         if UNSET in head:
             head = tuple(None if value is UNSET else value for value in head)
@@ -83,8 +91,9 @@ def entry_reader(spec: SessionsSpec) -> Callable[[bytes], tuple[str | None, Entr
                 text(event.product_id),
                 text(event.search_query),
                 text(event.user_id),
-                revenue_of(event, spec),
+                revenue,
                 head,
+                footprint_of and footprint_of(event, time_us, event_id[:MAX_ID], revenue),
             )
         )
 
@@ -92,9 +101,18 @@ def entry_reader(spec: SessionsSpec) -> Callable[[bytes], tuple[str | None, Entr
 
 
 def session_record(
-    pipeline: str, key: str, totals: Totals, version: int, open_: bool, spec: SessionsSpec
+    pipeline: str,
+    key: str,
+    totals: Totals,
+    version: int,
+    open_: bool,
+    spec: SessionsSpec,
+    analytics: AnalyticsSpec | None = None,
 ) -> bytes:
-    """Encode a session's record, with the fields of :data:`webevents.events.session`."""
+    """Encode a session's record, with the fields of :data:`webevents.events.session`.
+
+    :param analytics: where given, it also has :data:`webevents.events.analytics.JOURNEY_FIELDS`.
+    """
     start_us, count = totals.first_us, totals.types.get
     views = sum([count(name, 0) for name in spec.page_view_types])
     purchases = sum([count(name, 0) for name in spec.purchase_types])
@@ -125,6 +143,8 @@ def session_record(
         "truncated": totals.truncated,
     }
     record.update(zip((name for name, _ in HEAD_FIELDS), totals.head, strict=True))
+    if analytics is not None:
+        record.update(journey(totals, analytics))
     return _encode(record)
 
 

@@ -1,39 +1,40 @@
-"""Timers of many chains: a heap of buckets instead of a heap of chains."""
+"""Timers of many things: a heap of buckets instead of a heap of things."""
 
 import heapq
+from typing import Generic, TypeVar
 
-from webevents.logic.sessions.chain import Chain
+Thing = TypeVar("Thing")
 
 
-class Timers:
-    """Chains by the time after which they want to be looked at.
+class Timers(Generic[Thing]):
+    """Things (chains, visitors) by the time after which they want to be looked at.
 
-    :param bucket_us: chains whose times lie in the same multiple of this are kept together.
+    :param bucket_us: those whose times lie in the same multiple of this are kept together.
     """
 
     def __init__(self, bucket_us: int) -> None:
         self._bucket_us = bucket_us
-        self._chains: dict[int, list[Chain]] = {}
+        self._things: dict[int, list[Thing]] = {}
         self._buckets: list[int] = []
 
-    def add(self, chain: Chain, time_us: int) -> None:
-        """Have the chain looked at after this time."""
+    def add(self, thing: Thing, time_us: int) -> None:
+        """Have the thing looked at after this time."""
         bucket = time_us // self._bucket_us
-        waiting = self._chains.get(bucket)
+        waiting = self._things.get(bucket)
         if waiting is None:
-            self._chains[bucket] = [chain]
+            self._things[bucket] = [thing]
             heapq.heappush(self._buckets, bucket)
         else:
-            waiting.append(chain)
+            waiting.append(thing)
 
-    def take(self, now_us: int, *, exact: bool) -> list[Chain]:
-        """Take out the chains whose time is past.
+    def take(self, now_us: int, *, exact: bool) -> list[Thing]:
+        """Take out those whose time is past.
 
         :param exact: also take out those in the bucket that the time has reached, of which some
             are not due yet; otherwise they come when the time has passed the bucket's end.
         """
         last = now_us // self._bucket_us - (not exact)
-        taken: list[Chain] = []
+        taken: list[Thing] = []
         while self._buckets and self._buckets[0] <= last:
-            taken += self._chains.pop(heapq.heappop(self._buckets))
+            taken += self._things.pop(heapq.heappop(self._buckets))
         return taken

@@ -1,5 +1,6 @@
 """What is known of the events of one session; merging two is commutative and associative."""
 
+from bisect import insort
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
@@ -14,6 +15,14 @@ MAX_ID = 128
 
 Mark = tuple[int, str, str]
 """(event time, event id, value): compared by time, then id, so that ties have one order."""
+
+
+Footprint = tuple[int, str, str, tuple[str, ...], tuple[str, ...], int]
+"""What analytics need of an event: (time, id, page's path or event type, steps of funnels,
+conversions, revenue in ten-thousandths); the id has MAX_ID characters."""
+
+MAX_TRAIL = 500
+"""Footprints that a session keeps, the first ones."""
 
 
 class Entry(NamedTuple):
@@ -34,6 +43,8 @@ class Entry(NamedTuple):
     """In ten-thousandths."""
     head: tuple[Any, ...]
     """The values of :data:`webevents.events.session.HEAD_FIELDS`."""
+    footprint: Footprint | None = None
+    """Where spec.analytics is enabled and the event matters to it."""
 
 
 class Totals(msgspec.Struct, array_like=True, gc=False):
@@ -67,6 +78,9 @@ class Totals(msgspec.Struct, array_like=True, gc=False):
     """A whole number of ten-thousandths; 64 bits could not hold the sum of what events may say."""
     seen: set[int]
     truncated: bool
+    trail: list[Footprint] = []
+    """In their order."""
+    trail_truncated: bool = False
 
     @classmethod
     def of(cls, cell: int, version: int, entry: Entry) -> Self:
@@ -93,6 +107,7 @@ class Totals(msgspec.Struct, array_like=True, gc=False):
             Decimal(entry.revenue) if entry.revenue else _NO_REVENUE,
             {digest},
             False,
+            [] if entry.footprint is None else [entry.footprint],
         )
 
     def add(self, entry: Entry, limit: int) -> None:
@@ -112,6 +127,7 @@ class Totals(msgspec.Struct, array_like=True, gc=False):
             user_id,
             revenue,
             head,
+            footprint,
         ) = entry
         self.events += 1
         self.seen.add(digest)
@@ -140,6 +156,14 @@ class Totals(msgspec.Struct, array_like=True, gc=False):
                 self.user = user
         if revenue:
             self.revenue += revenue
+        if footprint is not None:
+            trail = self.trail
+            if not trail or footprint > trail[-1]:
+                trail.append(footprint)
+            else:
+                insort(trail, footprint)
+            if len(trail) > MAX_TRAIL:
+                self._cut_trail()
 
     def merge(self, other: "Totals", limit: int) -> None:
         """Take in the events of another; the two must not share any."""
@@ -170,14 +194,23 @@ class Totals(msgspec.Struct, array_like=True, gc=False):
         if other.user is not None and (self.user is None or other.user < self.user):
             self.user = other.user
         self.revenue += other.revenue
+        if other.trail:
+            self.trail = sorted(self.trail + other.trail)
+            self.trail_truncated = self.trail_truncated or other.trail_truncated
+            self._cut_trail()
 
     def copy(self) -> "Totals":
         """A copy that can be changed without changing this one."""
         new = msgspec.structs.replace(self)
         new.types, new.queries, new.seen = self.types.copy(), self.queries.copy(), self.seen.copy()
         new.pages, new.referrers = self.pages.copy(), self.referrers.copy()
-        new.products = self.products.copy()
+        new.products, new.trail = self.products.copy(), self.trail.copy()
         return new
+
+    def _cut_trail(self) -> None:
+        if len(self.trail) > MAX_TRAIL:
+            del self.trail[MAX_TRAIL:]
+            self.trail_truncated = True
 
     def _count(self, event_type: str, count: int, limit: int) -> None:
         types = self.types

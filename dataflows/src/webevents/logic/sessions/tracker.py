@@ -8,6 +8,7 @@ from webevents.logic.sessions.chain import EVENT_BYTES, Chain, Shown
 from webevents.logic.sessions.record import retraction_record, session_record
 from webevents.logic.sessions.timers import Timers
 from webevents.logic.sessions.totals import Entry
+from webevents.spec.analytics import AnalyticsSpec
 from webevents.spec.stages import SessionsSpec
 
 VERSIONS_PER_MS = 4096
@@ -38,11 +39,19 @@ class PartitionSessions:
     :param pipeline: the pipeline's name; part of every session's identifier.
     :param spec: gap, lateness and limits.
     :param note: the clocks that :meth:`note` gave at the committed offset; empty at the start.
+    :param analytics: where given, records have what analytics need.
     """
 
-    def __init__(self, pipeline: str, spec: SessionsSpec, note: dict[str, int]) -> None:
+    def __init__(
+        self,
+        pipeline: str,
+        spec: SessionsSpec,
+        note: dict[str, int],
+        analytics: AnalyticsSpec | None = None,
+    ) -> None:
         self._pipeline = pipeline
         self._spec = spec
+        self._analytics = analytics
         self._gap = to_us(spec.gap)
         self._lateness = to_us(spec.allowed_lateness)
         self._max_length = to_us(spec.max_length)
@@ -52,11 +61,11 @@ class PartitionSessions:
         self._idle_us = 0
         self._chains: dict[str, Chain | list[Chain]] = {}
         bucket = max(SECOND_US, self._gap // 60)
-        self._closing = Timers(bucket)
+        self._closing = Timers[Chain](bucket)
         """By end + gap; each chain that waits once."""
-        self._cuts = Timers(bucket)
+        self._cuts = Timers[Chain](bucket)
         """Long chains by the end of their newest cut."""
-        self._ending = Timers(bucket)
+        self._ending = Timers[Chain](bucket)
         """By end + gap, to be compared with stream time - lateness; each chain once."""
         self._touched: dict[Chain, None] = {}
         """Got events, or were merged away, since the last commit."""
@@ -314,6 +323,7 @@ class PartitionSessions:
         unsaved, self._touched = self._touched, {}
         self._changed.update(unsaved)
         out = Publication()
+        made: list[tuple[int, str, bytes]] = []
         later: dict[Chain, None] = {}
         for chain in self._changed:
             if not chain.alive:
@@ -324,13 +334,16 @@ class PartitionSessions:
                 continue
             chain.unpack()
             self._warm[chain] = None
-            records = [(chain.key, record) for record in self._records(chain, now, closed)]
+            records = [(us, chain.key, record) for us, record in self._records(chain, now, closed)]
             pruned = self._prune(chain)
             shown = Shown.CLOSED if closed else Shown.OPEN
             if records or pruned or shown is not chain.shown:
                 chain.shown = shown
                 unsaved[chain] = None
-            out.sessions += records
+            made += records
+        # In the order of time, so that readers too have a stream time to judge lateness by.
+        made.sort(key=_moment)
+        out.sessions = [(key, record) for _, key, record in made]
         self._changed = later
         unsaved.update(dict.fromkeys(self._end()))
         # Tombstones first: a chain may be saved under the key of one that it absorbed.
@@ -340,8 +353,8 @@ class PartitionSessions:
         self._pack()
         return out
 
-    def _records(self, chain: Chain, now: int, ended: bool) -> Iterator[bytes]:
-        """Bring what is published of a chain to what holds now."""
+    def _records(self, chain: Chain, now: int, ended: bool) -> Iterator[tuple[int, bytes]]:
+        """Bring what is published of a chain to what holds now; each record with its time."""
         published, spec = chain.published, self._spec
         long = chain.is_long(self._max_length)
         starts = set()
@@ -356,10 +369,18 @@ class PartitionSessions:
                 version += 1
             if version > published.get(start_us, 0):
                 published[start_us] = version
-                yield session_record(self._pipeline, chain.key, totals, version, not closed, spec)
+                yield (
+                    totals.last_us,
+                    session_record(
+                        *(self._pipeline, chain.key, totals, version),
+                        open_=not closed,
+                        spec=spec,
+                        analytics=self._analytics,
+                    ),
+                )
         for start_us in [start for start in published if start not in starts]:
             del published[start_us]
-            yield retraction_record(self._pipeline, chain.key, start_us, newest)
+            yield start_us, retraction_record(self._pipeline, chain.key, start_us, newest)
 
     def _prune(self, chain: Chain) -> bool:
         """Let go of a long chain's cuts that can no longer change, except for the newest."""
@@ -404,3 +425,7 @@ _STALE = Shown.STALE
 
 def _start(chain: Chain) -> int:
     return chain.start_us
+
+
+def _moment(made: tuple[int, str, bytes]) -> int:
+    return made[0]
