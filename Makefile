@@ -76,8 +76,8 @@ chart-files: $(READY) ## Write the chart's values, schema and table from the mod
 	@scripts/make-chart
 
 .PHONY: e2e
-e2e: $(READY) ## Build the images and test the whole system on the cluster of KUBECONFIG
-	$(PYTEST) tests/e2e -x -v -s
+e2e: $(READY) ## Build the images and test the whole system (KUBECONFIG, or ../shared/cluster as root)
+	@scripts/e2e
 
 .PHONY: format
 format: $(READY) ## Format the code

@@ -261,4 +261,6 @@ def test_uninstall_waits_as_long_as_it_is_told(render: Render) -> None:
         "web-web-event-pipeline-pipeline-remove",
     )
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["remove", "web-events", "--seconds=3723"]
+    assert container["args"] == [
+        "remove", "web-events", "--seconds=3723", "--pod=web-web-event-pipeline-test",
+    ]  # fmt: skip

@@ -10,104 +10,21 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import server_image
+import server_objects
+from cluster_shell import RELEASE, Cluster
+from node_hands import Hands
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("WEBEVENTS_SHARED", ROOT.parent / "shared"))
 CHART = ROOT / "charts" / "web-event-pipeline"
-RELEASE = "web"
-Object = dict[str, Any]
-
-
-@dataclass
-class Cluster:
-    """A namespace of the cluster, by kubectl and helm."""
-
-    namespace: str
-
-    def run(self, program: str, *arguments: str, check: bool = True, **options: Any) -> str:
-        """Run a program in the namespace; returns what it prints."""
-        folder = os.environ.get("KUBE_DIR")
-        path = (shutil.which(program, path=f"{folder}/bin") if folder else None) or program
-        done = subprocess.run(
-            [path, "--namespace", self.namespace, *arguments],
-            capture_output=True, text=True, check=False, timeout=300, **options,
-        )  # fmt: skip
-        if check and done.returncode:
-            raise AssertionError(f"{program} {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
-        return done.stdout if done.returncode == 0 else done.stdout + done.stderr
-
-    def kubectl(self, *arguments: str, **options: Any) -> str:
-        """Run kubectl."""
-        return self.run("kubectl", *arguments, **options)
-
-    def helm(self, *arguments: str, **options: Any) -> str:
-        """Run helm."""
-        return self.run("helm", *arguments, **options)
-
-    def apply(self, *objects: Object) -> None:
-        """Apply objects."""
-        made = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.kubectl("apply", "--filename", "-", input=json.dumps(made))
-
-    def json(self, *arguments: str) -> Any:
-        """What ``kubectl get`` has, as JSON."""
-        return json.loads(self.kubectl("get", *arguments, "--output", "json"))
-
-    def pods(self, workload: str) -> list[str]:
-        """Names of a workload's pods that run."""
-        found = self.json("pods", "--selector", f"webevents.dev/workload={workload}")["items"]
-        return [
-            each["metadata"]["name"]
-            for each in found
-            if not each["metadata"].get("deletionTimestamp")
-            and all(one.get("ready") for one in each["status"].get("containerStatuses", [{}]))
-        ]
-
-    def documents(self, index: str) -> int:
-        """Documents of indices, counted by Elasticsearch itself."""
-        self._elasticsearch(f"{index}/_refresh")
-        return int(self._elasticsearch(f"{index}/_count").get("count", 0))
-
-    def _elasticsearch(self, path: str) -> Object:
-        script = (
-            "import sys, urllib.request as u;"
-            "print(u.urlopen('http://elasticsearch:9200/' + sys.argv[1]).read().decode())"
-        )
-        text = self.kubectl("exec", "elasticsearch-0", "--", "python3", "-c", script, path)
-        return dict(json.loads(text))
-
-    def topic(self, name: str) -> tuple[int, int]:
-        """Messages of a topic that are committed, and how many different event ids they have."""
-        script = """if True:
-            import json, sys
-            from confluent_kafka import Consumer, TopicPartition
-            consumer = Consumer({"bootstrap.servers": "kafka:9092", "group.id": "count",
-                "isolation.level": "read_committed", "enable.partition.eof": True})
-            parts = consumer.list_topics(sys.argv[1], 10).topics[sys.argv[1]].partitions
-            consumer.assign([TopicPartition(sys.argv[1], part, 0) for part in parts])
-            count, ids, ended = 0, set(), 0
-            while ended < len(parts):
-                message = consumer.poll(10)
-                assert message is not None, "Kafka says nothing"
-                if message.error():
-                    ended += 1
-                    continue
-                count += 1
-                try:
-                    ids.add(json.loads(message.value())["event_id"])
-                except (ValueError, KeyError, TypeError):
-                    pass
-            print(count, len(ids))
-        """
-        pod = f"deployment/{RELEASE}-web-event-pipeline-operator"
-        count, ids = self.kubectl("exec", pod, "--", "python", "-c", script, name).split()
-        return int(count), int(ids)
+ALERTS = ROOT / "manifests" / "monitoring" / "alerts.yaml"
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+CRD = "crd/webeventpipelines.webevents.dev"
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +42,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
         if os.environ.get("KUBE_DIR") and loader.is_file():
             command = [str(loader), str(archive)]
         elif shutil.which("kind"):
-            command = ["kind", "load", "image-archive", str(archive)]
+            name = os.environ.get("KIND_CLUSTER_NAME", "web-events")
+            command = ["kind", "load", "image-archive", str(archive), "--name", name]
         else:
             pytest.skip("images cannot be loaded: set KUBE_DIR, or install kind")
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -134,19 +52,59 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A namespace with Kafka and Elasticsearch, ready."""
+    """A namespace with restricted pod security and every server, ready."""
     made = Cluster(f"e2e-{int(time.time())}")
     made.kubectl("create", "namespace", made.namespace)
-    restricted = "pod-security.kubernetes.io/enforce=baseline"
-    made.kubectl("label", "namespace", made.namespace, restricted)
+    made.kubectl("label", "namespace", made.namespace, RESTRICTED)
+    folder = tmp_path_factory.mktemp("servers")
+    rules = folder / "alerts.yaml"
+    rules.write_text(sooner(ALERTS.read_text()))
     try:
-        folder = tmp_path_factory.mktemp("servers")
-        made.apply(*server_image.objects(made.namespace, folder))
-        for name in ("kafka", "elasticsearch"):
-            made.kubectl("rollout", "status", f"statefulset/{name}", "--timeout=180s")
+        told = made.apply(*server_objects.objects(made.namespace, folder, rules))
+        assert "Warning" not in told
+        for name in server_objects.PORTS:
+            made.kubectl("rollout", "status", f"statefulset/{name}", "--timeout=300s")
+        made.make_bucket(server_objects.BUCKET)
         yield made
     finally:
-        made.kubectl("delete", "namespace", made.namespace, "--wait=false", check=False)
+        _clean_up(made)
+
+
+def sooner(rules: str) -> str:
+    """The alert rules, of which the one about a growing lag judges minutes instead of ten."""
+    head, mark, rest = rules.partition("- alert: WebeventsLagGrowing")
+    rule, next_mark, tail = rest.partition("- alert:")
+    assert "10000" in rule and "offset 10m" in rule and "for: 10m" in rule
+    rule = rule.replace("10000", "500").replace("10m", "30s")
+    return head + mark + rule + next_mark + tail
+
+
+def _clean_up(cluster: Cluster) -> None:
+    """Remove what this run made, whatever became of it."""
+    cluster.helm("uninstall", RELEASE, "--no-hooks", check=False)
+    ours = owner_of_definition(cluster) == cluster.namespace
+    cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false", check=False)
+    if ours:
+        patch = '{"metadata": {"finalizers": null}}'
+        for each in cluster.kubectl("get", "wep", "--output", "name", check=False).split():
+            cluster.kubectl("patch", each, "--type=merge", "--patch", patch, check=False)
+        cluster.kubectl("delete", CRD, "--wait=false", check=False)
+
+
+def owner_of_definition(cluster: Cluster) -> str | None:
+    """The namespace of the release that the definition belongs to; None where there is none."""
+    there = cluster.kubectl("get", CRD, "--ignore-not-found", "--output", "json")
+    if not there:
+        return None
+    annotations = json.loads(there)["metadata"].get("annotations") or {}
+    return str(annotations.get("meta.helm.sh/release-namespace"))
+
+
+@pytest.fixture(scope="session")
+def hands(cluster: Cluster) -> Iterator[Hands]:
+    """What sends signals to processes of pods."""
+    with Hands(cluster) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -154,14 +112,18 @@ def eventually() -> Callable[..., Any]:
     """Ask until the answer is accepted; fail with the last answer."""
 
     def run(
-        ask: Callable[[], Any], accept: Callable[[Any], Any] = bool, *, seconds: float = 120
+        ask: Callable[[], Any], accept: Callable[[Any], Any] = bool, *, seconds: float = 240
     ) -> Any:
         deadline = time.monotonic() + seconds
-        while not accept(answer := ask()):
+        while True:
+            try:
+                if accept(answer := ask()):
+                    return answer
+            except AssertionError as error:  # such as a server that is just away
+                answer = error
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s; the last answer: {answer}")
             time.sleep(1)
-        return answer
 
     return run
 
@@ -169,36 +131,57 @@ def eventually() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def install(cluster: Cluster) -> Callable[..., str]:
     """``helm install`` or ``helm upgrade`` of the release on the servers of the namespace."""
-    settings = _values(cluster)
+    owner = owner_of_definition(cluster)
+    settings = settings_of(cluster, definition=owner in (None, cluster.namespace))
 
-    def run(command: str, *more: str) -> str:
+    def run(command: str, *more: str, chart: Path = CHART) -> str:
         return cluster.helm(
-            command, RELEASE, str(CHART), "--wait", "--timeout", "4m", *settings, *more
+            command, RELEASE, str(chart), "--wait", "--timeout", "5m", *settings, *more
         )
 
     return run
 
 
-def _values(cluster: Cluster) -> list[str]:
-    """Values of a release on the servers of the namespace, for Helm's command line."""
-    crd = "crd/webeventpipelines.webevents.dev"
-    there = cluster.kubectl("get", crd, "--ignore-not-found", "--output", "json")
-    annotations = json.loads(there or "{}").get("metadata", {}).get("annotations") or {}
-    helms = annotations.get("meta.helm.sh/release-namespace") == cluster.namespace
+def settings_of(cluster: Cluster, *, definition: bool) -> list[str]:
+    """Values of a release on the servers of the namespace, for Helm's command line.
+
+    :param definition: whether it has the CustomResourceDefinition.
+    """
+    at = f"{cluster.namespace}.svc"
     settings = {
         "images.pullPolicy": "IfNotPresent",
         "kafka.create": "false",
-        "kafka.existing.bootstrapServers": f"kafka.{cluster.namespace}.svc:9092",
+        "kafka.existing.bootstrapServers": f"kafka.{at}:9092",
         "elasticsearch.create": "false",
-        "elasticsearch.existing.urls[0]": f"http://elasticsearch.{cluster.namespace}.svc:9200",
+        "elasticsearch.existing.urls[0]": f"http://elasticsearch.{at}:9200",
         "kibana.create": "false",
+        "postgres.existing.host": f"postgres.{at}",
+        "postgres.existing.passwordFile": "secret:postgres/password",
+        "s3.existing.endpoint": f"http://s3.{at}:5000",
+        "s3.existing.accessKeyFile": "secret:store/access",
+        "s3.existing.secretKeyFile": "secret:store/secret",
         "operator.ledgerInterval": "5s",
         "operator.resyncInterval": "10s",
         "operator.resources.requests.cpu": "10m",
         "dataflows.usualResources.requests.cpu": "10m",
         "dataflows.usualResources.requests.memory": "64Mi",
         "pipeline.spec.generator.eventsPerSecond": "20",
-        # A definition that somebody else installed is left to them.
-        "crds.create": str(not there or helms).lower(),
+        "pipeline.spec.store.enabled": "true",
+        "pipeline.spec.store.tables": "{sessionMetrics,processedEvents}",
+        "pipeline.spec.archive.enabled": "true",
+        "pipeline.spec.archive.interval": "5s",
+        "pipeline.spec.loader.enabled": "true",
+        "pipeline.spec.loader.every": "5s",
+        "crds.create": str(definition).lower(),
     }
     return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A step that fails says how the cluster looks."""
+    report = yield
+    made = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and report.when == "call" and made is not None:
+        report.sections.append(("the cluster", made.dump()))
+    return report

@@ -11,6 +11,8 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Helm leaves it behind, so that its log can be read; uninstalling removes it. */ -}}
+{{- define "wep.testPod" -}}{{ include "wep.fullname" . }}-test{{- end -}}
 {{- define "wep.operator" -}}{{ include "wep.fullname" . }}-operator{{- end -}}
 {{- define "wep.kafka" -}}{{ .Values.kafka.name | default (printf "%s-kafka" .Release.Name) }}{{- end -}}
 {{- define "wep.elasticsearch" -}}{{ .Values.elasticsearch.name | default (.Release.Name | trunc 36 | trimSuffix "-") }}{{- end -}}

@@ -4,24 +4,17 @@ Run as ``python -m webevents_operator.release``.
 """
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
-import uuid
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
-from webevents.connectors.elasticsearch import connect
-from webevents.connectors.elasticsearch.client import SearchClient
-from webevents.connectors.kafka import client_config
 from webevents.errors import UserError
-from webevents.events.key import SEPARATOR
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.secrets import references, with_secrets_in
 from webevents_operator import kinds
@@ -35,6 +28,7 @@ from webevents_operator.objects.strimzi import strimzi_namespace
 from webevents_operator.outcome import Blocked
 from webevents_operator.parse import read
 from webevents_operator.secrets import SecretFiles, entries
+from webevents_operator.sinks import follow
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,9 +46,14 @@ def apply(file: Path, namespace: Namespace, seconds: Seconds = 60) -> None:
 
 
 @app.command()
-def remove(name: str, namespace: Namespace, seconds: Seconds = 120) -> None:
-    """Delete a pipeline and wait until it is gone."""
-    asyncio.run(_remove(namespace, name, seconds))
+def remove(
+    name: str,
+    namespace: Namespace,
+    seconds: Seconds = 120,
+    pod: Annotated[str | None, typer.Option(help="A pod to delete too.")] = None,
+) -> None:
+    """Delete a pipeline, and the pod that `helm test` has left, and wait until it is gone."""
+    asyncio.run(_remove(namespace, name, seconds, pod))
     _say(f"removed {kinds.PIPELINE.kind} {namespace}/{name}")
 
 
@@ -64,7 +63,7 @@ def check(name: str, config: Path, namespace: Namespace, seconds: Seconds = 180)
     deadline = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         pipeline = asyncio.run(_resolve(Key(namespace, name), config, Path(folder), deadline))
-        _check(pipeline, deadline)
+        follow(pipeline, deadline, _say)
 
 
 async def _apply(wanted: Object, seconds: float) -> None:
@@ -83,11 +82,13 @@ async def _apply(wanted: Object, seconds: float) -> None:
         await cluster.close()
 
 
-async def _remove(namespace: str, name: str, seconds: float) -> None:
+async def _remove(namespace: str, name: str, seconds: float, pod: str | None) -> None:
     cluster, deadline = Cluster(), time.monotonic() + seconds
     try:
         while True:
             try:
+                if pod is not None:
+                    await cluster.delete(Ref(kinds.POD.kind, namespace, pod))
                 await cluster.delete(Ref(kinds.PIPELINE.kind, namespace, name))
                 found = await cluster.get(kinds.PIPELINE, namespace, name)
             except ApiFailure as failure:
@@ -142,63 +143,6 @@ def _ready(resource: Object | None) -> tuple[bool, str]:
         if each["type"] == "Ready":
             return each["status"] == "True", str(each["message"])
     return False, "the operator has not looked at it yet"
-
-
-def _check(pipeline: WebEventPipeline, deadline: float) -> None:
-    spec, began = pipeline.spec, time.monotonic()
-    if not spec.index.enabled:
-        raise UserError("spec.index.enabled is false: there is no index to look at")
-    event = _event(spec.sessions.key)
-    _send(pipeline, event)
-    _say(f"sent event {event['event_id']} to {spec.topics.raw.name}")
-    with connect(spec.elasticsearch) as client:
-
-        def find(what: str, prefix: str, field: str, value: str) -> dict[str, Any]:
-            while not (hits := _search(client, prefix, field, value)):
-                if time.monotonic() > deadline:
-                    raise UserError(f"the {what} ({field} {value}) has not come to {prefix}-*")
-                time.sleep(1)
-            _say(f"found the {what} in {hits[0]['_index']} {time.monotonic() - began:.1f} s later")
-            document: dict[str, Any] = hits[0]["_source"]
-            return document
-
-        document = find("event", spec.index.events.prefix, "event_id", event["event_id"])
-        if spec.sessions.enabled:
-            # Fields of the key may have been hashed.
-            key = SEPARATOR.join(str(document.get(field, "")) for field in spec.sessions.key)
-            find("session", spec.index.sessions.prefix, "session_key", key)
-
-
-def _search(client: SearchClient, prefix: str, field: str, value: str) -> list[dict[str, Any]]:
-    answer = client.search(index=f"{prefix}-*", body={"query": {"term": {field: value}}, "size": 1})
-    hits: list[dict[str, Any]] = answer["hits"]["hits"]
-    return hits
-
-
-def _event(keys: tuple[str, ...]) -> dict[str, Any]:
-    mark = uuid.uuid4()
-    event: dict[str, Any] = {
-        "event_id": str(mark),
-        "event_timestamp": datetime.now(UTC).isoformat(),
-        "event_type": "pageview",
-        "page_url": "https://chart-test.invalid/",
-        "page_url_path": "/",
-    }
-    return event | {key: "192.0.2.1" if key == "ip_address" else f"test-{mark}" for key in keys}
-
-
-def _send(pipeline: WebEventPipeline, event: dict[str, Any]) -> None:
-    faults: list[Any] = []
-    producer = Producer(client_config(pipeline.spec.kafka) | {"message.timeout.ms": 30_000})
-    producer.produce(
-        pipeline.spec.topics.raw.name,
-        json.dumps(event).encode(),
-        SEPARATOR.join(event[field] for field in pipeline.spec.sessions.key).encode(),
-        on_delivery=lambda error, _: faults.append(error) if error else None,
-    )
-    left = producer.flush(40)
-    if left or faults:
-        raise UserError(f"the event was not taken: {faults[0] if faults else 'no answer'}")
 
 
 def _say(text: str) -> None:
