@@ -1,5 +1,9 @@
 """The index stage: events and session records in, Elasticsearch documents out."""
 
+from collections.abc import Callable
+
+from msgspec import structs
+
 from webevents.connectors.elasticsearch import BulkHandle, BulkWriter, connect
 from webevents.events.event import InvalidEvent
 from webevents.events.ledger import Counts
@@ -31,21 +35,10 @@ class IndexProcessor(Processor):
     """
 
     def __init__(self, settings: StageSettings, writer: BulkWriter) -> None:
-        assert settings.index
         self._settings = settings
         self._writer = writer
-        chosen = settings.index.events.fields
-        events = EventDocuments(
-            settings.index.events.prefix,
-            settings.index.unknown_fields,
-            {name: how.field or name for name, how in chosen.items()} if chosen else None,
-        )
-        self._events: EventDocuments | ChangeDocuments = events
-        if settings.debezium:
-            self._events = ChangeDocuments(
-                settings.table_indices, settings.debezium.on_delete, events
-            )
-        self._sessions = SessionDocuments(settings.index.sessions.prefix)
+        self._events, self._sessions = _builders(settings)
+        self._shadows = settings.shadow.indices if settings.shadow else None
 
     def process(self, chunk: Chunk) -> Outcome:
         """Hand a chunk's documents over; the outcome is pending until they are answered for."""
@@ -59,10 +52,18 @@ class IndexProcessor(Processor):
                 outcome.counts.drop("tombstone")
                 continue
             try:
-                documents.append(build(value))
-                positions.append(position)
+                document = build(value)
             except Exception as error:
                 self._fail(outcome, chunk, position, error)
+                continue
+            if self._shadows is not None:
+                shadow = self._shadows.get(document.index)
+                if shadow is None:
+                    outcome.counts.drop("other_day")
+                    continue
+                document = structs.replace(document, index=shadow)
+            documents.append(document)
+            positions.append(position)
         outcome.pending = _Submission(chunk, positions, self._writer.submit(documents))
         return outcome
 
@@ -90,6 +91,34 @@ class IndexProcessor(Processor):
     def close(self) -> None:
         """Give up what is under way; it is read again."""
         self._writer.close()
+
+
+def _builders(
+    settings: StageSettings,
+) -> tuple[EventDocuments | ChangeDocuments, SessionDocuments]:
+    assert settings.index
+    chosen = settings.index.events.fields
+    events = EventDocuments(
+        settings.index.events.prefix,
+        settings.index.unknown_fields,
+        {name: how.field or name for name, how in chosen.items()} if chosen else None,
+    )
+    sessions = SessionDocuments(settings.index.sessions.prefix)
+    if settings.debezium:
+        changes = ChangeDocuments(settings.table_indices, settings.debezium.on_delete, events)
+        return changes, sessions
+    return events, sessions
+
+
+def documents_of(settings: StageSettings) -> Callable[[str, bytes], Document]:
+    """The function from a message's topic and value to the document that the stage makes of it.
+
+    It raises :class:`webevents.events.event.InvalidEvent` where there is none.
+    """
+    events, sessions = _builders(settings)
+    return lambda topic, value: (sessions if topic == settings.sessions_topic else events).build(
+        value
+    )
 
 
 def make_index(settings: StageSettings) -> IndexProcessor:
