@@ -1,9 +1,9 @@
 """The WebEventBackfill: the resource that describes one backfill of a pipeline's daily indices."""
 
-from datetime import date, timedelta
-from typing import Annotated, Literal, Self
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from webevents.events.times import parse_time
 from webevents.spec.base import Model
@@ -29,10 +29,21 @@ def _time(text: str) -> str:
     return text
 
 
+def _text(value: Any) -> Any:
+    """YAML reads a day or time without quotes as one; its text was meant."""
+    if isinstance(value, datetime):
+        whole = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return whole.astimezone(UTC).isoformat()
+    return value.isoformat() if isinstance(value, date) else value
+
+
 Day = Annotated[
-    str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", max_length=10), AfterValidator(_day)
+    str,
+    BeforeValidator(_text),
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", max_length=10),
+    AfterValidator(_day),
 ]
-Time = Annotated[str, Field(max_length=40), AfterValidator(_time)]
+Time = Annotated[str, BeforeValidator(_text), Field(max_length=40), AfterValidator(_time)]
 Offsets = dict[Annotated[str, Field(pattern=r"^[0-9]+$")], Annotated[int, Field(ge=0)]]
 
 
