@@ -81,6 +81,21 @@ def erase(pipeline: TestPipeline, *words: str, code: int = 0) -> dict[str, Any]:
     return report
 
 
+def hops(pipeline: TestPipeline, event_id: str) -> set[str]:
+    """Where ``webevents trace`` finds an event."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "webevents", "trace", event_id, "--json"),
+            *("-f", str(pipeline.file), "--kafka", pipeline.servers.kafka),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {hop["what"] for hop in json.loads(done.stdout)["hops"]}
+
+
 def left(report: dict[str, Any]) -> dict[str, int]:
     return {place["where"]: place["remaining"] for place in report["places"]}
 
@@ -143,6 +158,11 @@ def test_a_person_is_erased_from_every_system(
     database = connect(postgres)
     with pipeline.running() as live:
         pipeline_is_through(pipeline, 400, database, schema)
+        assert hops(pipeline, "e-0") == {
+            *("raw", "object", "enriched", "session", "document", "session document"),
+            *("row", "session row"),
+        }
+        assert hops(pipeline, "broken") == {"raw", "object", "failed"}
         shown = erase(pipeline, "--field", "user_id=ann-account")
         assert shown["dryRun"]
         assert shown["linked"] == [f"user_domain_id={each}" for each in (ANN[0],)]
@@ -180,6 +200,8 @@ def test_a_person_is_erased_from_every_system(
         state = {m.key(): m.value() for m in read(pipeline, topics.state_name)}
         assert [key for key, value in state.items() if value and b"visitor" in key]
         assert not [key for key, value in state.items() if value and b"ann-" in key]
+
+        assert hops(pipeline, "e-0") <= {"raw", "object", "enriched", "session"}
 
         # Idempotent; and what comes later is new, and is not taken for the old session's.
         again = erase(pipeline, *words, "--yes")

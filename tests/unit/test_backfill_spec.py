@@ -59,9 +59,12 @@ def test_days_and_times_without_quotes_are_read_as_they_were_meant() -> None:
         ({"firstDay": "2020-02-01"}, "400 days at most"),
         ({"contents": []}, "contents"),
         ({"source": {"type": "archive", "endOffsets": {"0": 1}}}, "archive"),
-        ({"source": {"since": "2026-01-02", "until": "2026-01-01"}}, "since must be before until"),
+        (
+            {"source": {"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}},
+            "since must be before until",
+        ),
         ({"source": {"since": "soon"}}, "ISO 8601"),
-        ({"source": {"since": "2026-01-01", "startOffsets": {"0": 1}}}, "only one of"),
+        ({"source": {"since": "2026-01-01T00:00:00Z", "startOffsets": {"0": 1}}}, "only one of"),
         ({"missing": "perhaps"}, "keep"),
     ],
 )
