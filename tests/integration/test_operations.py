@@ -91,6 +91,7 @@ def test_an_event_is_followed_through_every_hop(
         "enriched": 2,
         "session": 1,
         "document": 1,
+        "session document": 1,
     }
     (session,) = pipeline.documents("sessions").items()
     by_what = {hop["what"]: hop for hop in twice}
@@ -99,7 +100,9 @@ def test_an_event_is_followed_through_every_hop(
     assert by_what["document"]["where"] == f"{pipeline.name}-events-2026.03.01/twice"
     raw = {f"{m.topic()}/{m.partition()}@{m.offset()}" for m in read(pipeline, pipeline.raw_topic)}
     assert {hop["where"] for hop in twice if hop["what"] == "raw"} <= raw
-    assert {hop["what"] for hop in hops(strange)} == {"raw", "enriched", "session", "document"}
+    assert {hop["what"] for hop in hops(strange)} == {
+        *("raw", "enriched", "session", "document", "session document")
+    }
 
     (failed,) = hops("bad")
     assert failed["what"] == "failed"

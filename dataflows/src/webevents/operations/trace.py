@@ -15,9 +15,11 @@ from webevents.events.failed import decode_failed
 from webevents.events.times import format_time, parse_time
 from webevents.logic.documents import document_id
 from webevents.logic.objects import ObjectName, root_of
+from webevents.logic.rows.tables import TABLES
 from webevents.plan.make import make_plan
 from webevents.plan.model import Plan
 from webevents.spec.pipeline import PipelineSpec, WebEventPipeline
+from webevents.spec.postgres import SESSION_TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Hop:
     """One place where the event was found."""
 
     what: str
-    """What is there: raw, enriched, failed, session, document, row or object."""
+    """What is there: raw, object, enriched, failed, session, document, session document, row or
+    session row."""
     where: str
     """Topic/partition@offset, index/id, table or object."""
     at: str
@@ -85,6 +88,7 @@ class _Search:
         self._places: set[Place] = set()
         self._moments: set[int] = set()
         self._keys: set[str] = set()
+        self._session_ids: set[str] = set()
 
     def run(self) -> list[Hop]:
         topics = self._spec.topics
@@ -151,7 +155,7 @@ class _Search:
             record = json.loads(message.value())
             name, version = record["session_id"], record["version"]
             if record.get("retracted"):
-                detail = "merged into another session"
+                detail = "retracted: merged into another session, or erased"
             else:
                 first = parse_time(record["first_event_timestamp"])
                 last = parse_time(record["last_event_timestamp"])
@@ -163,6 +167,7 @@ class _Search:
             hop = Hop("session", f"{topic}: {name}", _time(message), detail)
             if name not in newest or newest[name][0] <= version:
                 newest[name] = (version, hop)
+        self._session_ids = set(newest)
         for _, hop in newest.values():
             yield hop
 
@@ -178,7 +183,8 @@ class _Search:
                 found = client.search(
                     index=patterns,
                     body={
-                        "query": {"ids": {"values": [document_id(self._id)]}},
+                        "query": {"ids": {"values": [document_id(self._id), *self._session_ids]}},
+                        "size": 1_000,
                         "version": True,
                         "_source": False,
                     },
@@ -188,27 +194,40 @@ class _Search:
         finally:
             client.close()
         for hit in found["hits"]["hits"]:
-            yield Hop("document", f"{hit['_index']}/{hit['_id']}", "", f"version {hit['_version']}")
+            what = "session document" if hit["_id"] in self._session_ids else "document"
+            yield Hop(what, f"{hit['_index']}/{hit['_id']}", "", f"version {hit['_version']}")
 
     def _rows(self) -> Iterator[Hop]:
         spec = self._spec
-        if spec.postgres.host is None or not (spec.store.enabled and spec.store.of_events):
+        asked: list[tuple[str, str, str, str, list[str]]] = []
+        if spec.store.enabled:
+            for name in spec.store.tables:
+                table = TABLES[name]
+                if name in SESSION_TABLES:
+                    ids, what = sorted(self._session_ids), "session row"
+                else:
+                    ids, what = [document_id(self._id)], "row"
+                asked.append((what, spec.store.schema_name, table.name, table.key, ids))
+        if spec.loader.enabled:
+            loaded = (spec.loader.schema_name, spec.loader.events_table)
+            asked.append(("row", *loaded, "event_id", [self._id]))
+        if spec.postgres.host is None or not asked:
             return
         from psycopg import sql
 
         from webevents.connectors.postgres import connect
-        from webevents.logic.rows.tables import PROCESSED_EVENTS
+        from webevents.connectors.postgres import explained as explained_postgres
 
-        table = sql.Identifier(spec.store.schema_name, PROCESSED_EVENTS.name)
-        with connect(spec.postgres, f"webevents {self._pipeline.name} trace") as connection:
-            count = connection.execute(
-                sql.SQL("SELECT FROM {} WHERE event_id = %s").format(table),
-                [document_id(self._id)],
-            ).rowcount
-        if count:
-            yield Hop(
-                "row", f"{spec.store.schema_name}.{PROCESSED_EVENTS.name}", "", f"{count} row"
-            )
+        with (
+            explained_postgres(spec.postgres),
+            connect(spec.postgres, f"webevents {self._pipeline.name} trace") as connection,
+        ):
+            for what, schema, table_name, column, ids in asked:
+                query = sql.SQL("SELECT FROM {} WHERE {} = ANY(%s)").format(
+                    sql.Identifier(schema, table_name), sql.Identifier(column)
+                )
+                if count := connection.execute(query, (ids,)).rowcount:
+                    yield Hop(what, f"{schema}.{table_name}", "", f"{count} row{'s' * (count > 1)}")
 
     def _objects(self) -> Iterator[Hop]:
         """The archived object that each raw message is in: the last that begins before it."""

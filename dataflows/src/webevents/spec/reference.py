@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from webevents.spec.backfill import WebEventBackfill
 from webevents.spec.base import DURATION_PATTERN, format_duration
 from webevents.spec.pipeline import API_VERSION, KIND, WebEventPipeline
 
@@ -78,6 +79,10 @@ def reference() -> str:
         default = {} if optional else node.get("default", {})
         rows = list(tables.rows(f"spec.{name}", resolved, default))
         sections.append(_section(f"spec.{name}", doc, rows))
+    backfill = _Tables(schema(WebEventBackfill))
+    doc = "Another resource: days of a pipeline's indices made anew ([docs](backfill.md))."
+    rows = list(backfill.rows("", backfill.whole, {}))
+    sections.append(_section(WebEventBackfill.__name__, doc, rows))
     return "\n".join([_HEAD, *sections])
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from webevents.connectors.elasticsearch import BulkHandle, BulkWriter, connect
 from webevents.events.event import InvalidEvent
 from webevents.events.ledger import Counts
@@ -39,28 +41,14 @@ class IndexProcessor(Processor):
     """
 
     def __init__(self, settings: StageSettings, writer: BulkWriter) -> None:
-        assert settings.index
         self._settings = settings
         self._writer = writer
-        chosen = settings.index.events.fields
-        events = EventDocuments(
-            settings.index.events.prefix,
-            settings.index.unknown_fields,
-            {name: how.field or name for name, how in chosen.items()} if chosen else None,
-        )
-        self._events: EventDocuments | ChangeDocuments = events
-        if settings.debezium:
-            self._events = ChangeDocuments(
-                settings.table_indices, settings.debezium.on_delete, events
-            )
-        self._builders: dict[str | None, Callable[[bytes], Document]] = {
-            settings.sessions_topic: SessionDocuments(settings.index.sessions.prefix).build,
-            settings.analytics_topic: AnalyticsDocuments(settings.index.analytics.prefix).build,
-        }
+        self._builders, self._build_event = _builders(settings)
+        self._shadows = settings.shadow.indices if settings.shadow else None
 
     def process(self, chunk: Chunk) -> Outcome:
         """Hand a chunk's documents over; the outcome is pending until they are answered for."""
-        build = self._builders.get(chunk.topic, self._events.build)
+        build = self._builders.get(chunk.topic, self._build_event)
         outcome = Outcome(Counts(received=len(chunk.offsets)))
         documents: list[Document] = []
         positions: list[int] = []
@@ -69,10 +57,18 @@ class IndexProcessor(Processor):
                 outcome.counts.drop("tombstone")
                 continue
             try:
-                documents.append(build(value))
-                positions.append(position)
+                document = build(value)
             except Exception as error:
                 self._fail(outcome, chunk, position, error)
+                continue
+            if self._shadows is not None:
+                shadow = self._shadows.get(document.index)
+                if shadow is None:
+                    outcome.counts.drop("other_day")
+                    continue
+                document = structs.replace(document, index=shadow)
+            documents.append(document)
+            positions.append(position)
         outcome.pending = _Submission(chunk, positions, self._writer.submit(documents))
         return outcome
 
@@ -100,6 +96,37 @@ class IndexProcessor(Processor):
     def close(self) -> None:
         """Give up what is under way; it is read again."""
         self._writer.close()
+
+
+Build = Callable[[bytes], Document]
+
+
+def _builders(settings: StageSettings) -> tuple[dict[str | None, Build], Build]:
+    """What makes the documents of some topics, and what makes those of all others: events."""
+    assert settings.index
+    chosen = settings.index.events.fields
+    events = EventDocuments(
+        settings.index.events.prefix,
+        settings.index.unknown_fields,
+        {name: how.field or name for name, how in chosen.items()} if chosen else None,
+    )
+    by_topic: dict[str | None, Build] = {
+        settings.sessions_topic: SessionDocuments(settings.index.sessions.prefix).build,
+        settings.analytics_topic: AnalyticsDocuments(settings.index.analytics.prefix).build,
+    }
+    if settings.debezium:
+        changes = ChangeDocuments(settings.table_indices, settings.debezium.on_delete, events)
+        return by_topic, changes.build
+    return by_topic, events.build
+
+
+def documents_of(settings: StageSettings) -> Callable[[str, bytes], Document]:
+    """The function from a message's topic and value to the document that the stage makes of it.
+
+    It raises :class:`webevents.events.event.InvalidEvent` where there is none.
+    """
+    by_topic, event = _builders(settings)
+    return lambda topic, value: by_topic.get(topic, event)(value)
 
 
 def make_index(settings: StageSettings) -> IndexProcessor:

@@ -73,6 +73,9 @@ class SessionizeProcessor(Processor):
             record_ms = chunk.timestamps[position]
             try:
                 if value is None:
+                    # The erasure of a visitor: see docs/operations.md.
+                    if sought := chunk.keys[position]:
+                        partition.sessions.forget(sought.decode("utf-8", "replace"), record_ms)
                     counts.drop("tombstone")
                     continue
                 key, entry = read(value)

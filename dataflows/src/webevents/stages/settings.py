@@ -20,6 +20,13 @@ StageName = Literal[
 ]
 
 
+class ShadowSettings(Model):
+    """Where the index stage of a backfill writes: beside the daily indices, not into them."""
+
+    indices: dict[str, str]
+    """The shadow of each daily index; documents of other indices are left out."""
+
+
 class StageSettings(Model):
     """One stage of one pipeline."""
 
@@ -53,5 +60,7 @@ class StageSettings(Model):
     analytics_topic: str | None = None
     """The topic among ``topics`` that holds documents of analytics."""
     alerts: AlertsSpec | None = None
+    shadow: ShadowSettings | None = None
+    """Set for a backfill's index stage only."""
     groups: dict[str, tuple[str, tuple[str, ...]]] = Field(default_factory=dict)
     """The other stages: consumer group and topics of each, to see how far it is behind."""

@@ -74,6 +74,8 @@ class PartitionSessions:
         self._warm: dict[Chain, None] = {}
         self._cooling: dict[Chain, None] = {}
         self._rest_at = self.stream_us
+        self._forgotten: list[tuple[str, bytes]] = []
+        """Retractions of sessions that were erased, not yet published."""
 
     def note(self) -> dict[str, int]:
         """The clocks, to be committed with the offset."""
@@ -131,6 +133,25 @@ class PartitionSessions:
             return self._extend(known, (), entry, version)
         self._start(key, entry, version)
         return None
+
+    def forget(self, key: str, record_ms: int) -> None:
+        """Erase the sessions of a key that can still change: what readers know is retracted, the
+        state is done with. The key's next event begins a session of its own.
+
+        :param record_ms: the Kafka record's time in milliseconds.
+        """
+        known = self._chains.get(key)
+        if known is None:
+            return
+        clock = record_ms * VERSIONS_PER_MS
+        self._version = version = max(self._version + 2, clock if clock <= MAX_CLOCK else 0)
+        for chain in list(known) if isinstance(known, list) else [known]:
+            chain.unpack()
+            for start_us in chain.published:
+                record = retraction_record(self._pipeline, key, start_us, version)
+                self._forgotten.append((key, record))
+            self._remove(chain)
+            self._touched[chain] = None
 
     def _start(self, key: str, entry: Entry, version: int) -> None:
         chain = Chain(key, entry.time_us)
@@ -343,7 +364,8 @@ class PartitionSessions:
             made += records
         # In the order of time, so that readers too have a stream time to judge lateness by.
         made.sort(key=_moment)
-        out.sessions = [(key, record) for _, key, record in made]
+        out.sessions = self._forgotten + [(key, record) for _, key, record in made]
+        self._forgotten = []
         self._changed = later
         unsaved.update(dict.fromkeys(self._end()))
         # Tombstones first: a chain may be saved under the key of one that it absorbed.

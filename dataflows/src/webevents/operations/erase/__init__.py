@@ -1,0 +1,1 @@
+"""Erasing a person everywhere, with a report of what was found, erased, and what is left."""

@@ -1,0 +1,323 @@
+"""Days of indices made anew beside the old ones, compared, and swapped while readers read."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from pipelines import Servers, TestPipeline
+
+from webevents.connectors.elasticsearch import connect, refresh
+from webevents.spec.elasticsearch import ElasticsearchSpec
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+DAYS = ("2026-03-01", "2026-03-02")
+
+
+def events(count: int, *, seed: int = 1) -> list[dict[str, Any]]:
+    """Events of forty visitors over two days, in the order of their times."""
+    chance = random.Random(seed)
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    seconds = sorted(chance.randrange(2 * 86_400 - 60) for _ in range(count))
+    return [
+        {
+            "event_id": f"e-{seed}-{number}",
+            "event_timestamp": (start + timedelta(seconds=at)).isoformat(),
+            "event_type": chance.choice(["pageview", "click", "purchase"]),
+            "user_domain_id": f"visitor-{chance.randrange(40)}",
+            "utm_source": chance.choice(["google", "shop-mail"]),
+            "revenue": round(chance.random() * 50, 2),
+        }
+        for number, at in enumerate(seconds)
+    ]
+
+
+def produce(pipeline: TestPipeline, made: list[dict[str, Any]]) -> None:
+    producer = Producer(pipeline.servers.config | {"linger.ms": 5})
+    for event in made:
+        key = event["user_domain_id"].encode()
+        producer.produce(pipeline.raw_topic, json.dumps(event).encode(), key)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def make(kafka: str, elasticsearch: str, folder: Path, spec: dict[str, Any]) -> TestPipeline:
+    pipeline = TestPipeline(Servers(kafka, elasticsearch), folder, spec)
+    write(pipeline, spec)
+    return pipeline
+
+
+def write(pipeline: TestPipeline, spec: dict[str, Any]) -> None:
+    """Write the pipeline's file: its own topics and indices, and these settings."""
+    document = json.loads(pipeline.pipeline.model_dump_json(by_alias=True, exclude_none=True))
+    document["spec"] |= spec | {"index": document["spec"]["index"]}
+    document["spec"]["elasticsearch"] = {"urls": [pipeline.servers.elasticsearch]}
+    pipeline.file.write_text(yaml.safe_dump(document))
+
+
+def words(pipeline: TestPipeline, *more: str) -> list[str]:
+    servers = ["-f", str(pipeline.file), "--kafka", pipeline.servers.kafka]
+    return [sys.executable, "-m", "webevents", "backfill", *more, *servers]
+
+
+def backfill(pipeline: TestPipeline, *more: str, code: int = 0) -> Any:
+    done = subprocess.run(
+        words(pipeline, *more, "--json"), capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout) if code == 0 else done.stderr
+
+
+def days(*more: str) -> tuple[str, ...]:
+    return ("--first-day", DAYS[0], "--last-day", DAYS[1], *more)
+
+
+def client_of(pipeline: TestPipeline) -> Any:
+    return connect(ElasticsearchSpec(urls=(pipeline.servers.elasticsearch,)))
+
+
+def shadows(pipeline: TestPipeline) -> list[str]:
+    """The backfills' indices that are there."""
+    found = client_of(pipeline).indices.get(index=f"backfill-*{pipeline.name}*")
+    return sorted(found)
+
+
+def topics(pipeline: TestPipeline) -> list[str]:
+    """The backfills' topics that are there, apart from the one of their states."""
+    known = AdminClient(pipeline.servers.config).list_topics(timeout=30).topics
+    return [t for t in known if t.startswith(pipeline.name) and "-backfill-" in t]
+
+
+@contextmanager
+def reader(pipeline: TestPipeline, at_least: int) -> Iterator[list[str]]:
+    """Counts the events all the time, as a dashboard does; what it saw that must not be."""
+    wrong: list[str] = []
+    ends = threading.Event()
+    client = client_of(pipeline)
+
+    def look() -> None:
+        while not ends.is_set():
+            found = client.search(
+                index=f"{pipeline.name}-events-2026*", body={"size": 0, "track_total_hits": True}
+            )
+            seen = found["hits"]["total"]["value"]
+            if seen < at_least or found["_shards"]["failed"]:
+                wrong.append(f"{seen} documents, {found['_shards']}")
+            ids = client.search(
+                index=f"{pipeline.name}-events-2026*",
+                body={"size": 0, "aggs": {"ids": {"cardinality": {"field": "event_id"}}}},
+            )
+            if seen > 2 * ids["aggregations"]["ids"]["value"] - 1:
+                wrong.append(f"{seen} documents of {ids['aggregations']['ids']['value']} events")
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield wrong
+    finally:
+        ends.set()
+        thread.join()
+        client.close()
+
+
+MAPPING = {"enrich": {"sourceCategories": {"newsletter": ["shop-mail"]}}}
+
+
+def test_days_are_made_anew_while_the_pipeline_runs_and_readers_read(
+    kafka: str, elasticsearch: str, tmp_path: Path
+) -> None:
+    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    pipeline.make_topics()
+    made = events(2_000)
+    produce(pipeline, made)
+    pipeline.run()
+    before = pipeline.documents("events")
+    assert len(before) == 2_000
+    old_sessions = pipeline.documents("sessions")
+
+    write(pipeline, MAPPING)
+    planned = backfill(pipeline, "plan", "mail", *days())
+    assert sum(end - first for first, end in planned["ranges"].values()) >= 2_000
+    assert shadows(pipeline) == []
+
+    with pipeline.running() as live:
+        # Late events of these days, all the time, through the running pipeline.
+        stop = threading.Event()
+        late: list[dict[str, Any]] = []
+
+        def visit() -> None:
+            for event in events(100_000, seed=2):
+                if stop.is_set():
+                    return
+                late.append(event)
+                produce(pipeline, [event])
+
+        visitor = threading.Thread(target=visit)
+        visitor.start()
+        try:
+            with reader(pipeline, 2_000) as wrong:
+                report = backfill(pipeline, "run", "mail", *days())
+        finally:
+            stop.set()
+            visitor.join()
+        assert wrong == []
+        live.interrupt()
+        live.finish()
+
+    assert report["phase"] == "done"
+    after = pipeline.documents("events")
+    assert after.keys() == before.keys() | {event["event_id"] for event in late}
+    assert len(late) > 10
+    mails = {n for n, body in after.items() if body["utm_source"] == "shop-mail"}
+    assert {n for n, body in after.items() if body.get("source_category") == "newsletter"} == mails
+    found = [index["compared"] for index in report["indices"] if index["content"] == "events"]
+    changed = {n for n in mails if n in before}
+    assert sum(each["fields"].get("source_category", 0) for each in found) >= len(changed)
+    assert sum(each["missing"] for each in found) == 0
+
+    client = client_of(pipeline)
+    for index in report["indices"]:
+        assert list(client.indices.get_alias(index=index["name"])) == [index["shadow"]]
+    mapping = client.indices.get_mapping(index=f"{pipeline.name}-events-2026.03.01")
+    (body,) = (each["mappings"] for each in mapping.values())
+    assert body["dynamic"] == "strict", "the pipeline's template made it"
+    assert topics(pipeline) == []
+
+    # Sessions: every one there was, counted with what came late.
+    sessions = pipeline.documents("sessions")
+    assert sum(s["total_events"] for s in sessions.values()) >= sum(
+        s["total_events"] for s in old_sessions.values()
+    )
+    # And once more, from an alias to an alias.
+    report = backfill(pipeline, "run", "again", *days("--content", "events"))
+    assert [index["compared"]["changed"] for index in report["indices"]] == [0, 0]
+    assert pipeline.documents("events") == after
+    assert all(name.startswith("backfill-again-") for name in shadows(pipeline) if "events" in name)
+    backfill(pipeline, "run", "today", "--first-day", datetime.now(UTC).date().isoformat(), code=2)
+
+
+def test_sessions_are_those_of_a_pipeline_that_had_the_new_settings_all_along(
+    kafka: str, elasticsearch: str, tmp_path: Path
+) -> None:
+    made = events(2_000)
+    other = make(kafka, elasticsearch, tmp_path / "other", {"sessions": {"gap": "2h"}})
+    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    for each in (other, pipeline):
+        each.make_topics()
+        produce(each, made)
+        each.run()
+    write(pipeline, {"sessions": {"gap": "2h"}})
+    report = backfill(pipeline, "run", "gap", *days())
+    assert report["phase"] == "done"
+
+    def comparable(of: TestPipeline) -> list[dict[str, Any]]:
+        # Identifiers hold the pipeline's name; versions and open follow the clock.
+        left_out = {"session_id", "pipeline", "version", "open"}
+        found = [
+            {k: v for k, v in body.items() if k not in left_out}
+            for body in of.documents("sessions").values()
+        ]
+        return sorted(found, key=lambda s: (s["session_key"], s["first_event_timestamp"]))
+
+    assert comparable(pipeline) == comparable(other)
+    assert not any(s["open"] for s in pipeline.documents("sessions").values())
+
+
+def test_what_only_the_old_index_has_stops_the_swap(
+    kafka: str, elasticsearch: str, tmp_path: Path
+) -> None:
+    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    pipeline.make_topics()
+    made = events(400)
+    produce(pipeline, made)
+    pipeline.run()
+    before = pipeline.documents("events"), pipeline.documents("sessions")
+    ends = {"0": 10}
+    document = {
+        "apiVersion": "webevents.dev/v1alpha1",
+        "kind": "WebEventBackfill",
+        "metadata": {"name": "part"},
+        "spec": {
+            "pipeline": pipeline.name,
+            "firstDay": DAYS[0],
+            "lastDay": DAYS[1],
+            "source": {"endOffsets": ends},
+        },
+    }
+    spec = tmp_path / "part.yaml"
+    spec.write_text(yaml.safe_dump(document))
+    said = backfill(pipeline, "run", "part", "--spec", str(spec), code=2)
+    assert "documents that the new index lacks" in said
+    assert (pipeline.documents("events"), pipeline.documents("sessions")) == before
+    status = backfill(pipeline, "status", "part")
+    assert status["phase"] == "compared"
+    assert status["stopped"]
+    missing = sum(i["compared"]["missing"] for i in status["indices"] if i["content"] == "events")
+    assert 0 < missing < 400
+
+    backfill(pipeline, "run", "part", "--first-day", DAYS[0], code=2)  # another one
+    report = backfill(pipeline, "run", "part", "--missing", "keep")
+    assert report["phase"] == "done"
+    assert sum(i["compared"]["kept"] for i in report["indices"]) >= missing
+    assert pipeline.documents("events") == before[0]
+    kept = pipeline.documents("sessions")
+    assert {n: s["total_events"] for n, s in kept.items()} == {
+        n: s["total_events"] for n, s in before[1].items()
+    }
+
+    backfill(pipeline, "run", "given-up", *days("--no-swap"))
+    assert any("given-up" in name for name in shadows(pipeline))
+    assert backfill(pipeline, "abort", "given-up")["phase"] == "aborted"
+    assert not any("given-up" in name for name in shadows(pipeline))
+    assert topics(pipeline) == []
+    assert pipeline.documents("events") == before[0]
+    backfill(pipeline, "abort", "given-up", code=2)
+
+
+def test_a_backfill_that_is_killed_goes_on(kafka: str, elasticsearch: str, tmp_path: Path) -> None:
+    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    pipeline.make_topics()
+    produce(pipeline, events(3_000))
+    pipeline.run()
+    before = pipeline.documents("events")
+    write(pipeline, MAPPING)
+    killed = 0
+    for attempt in range(40):
+        process = subprocess.Popen(
+            words(pipeline, "run", "hard", *days()),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            said, _ = process.communicate(timeout=2.0 + 1.5 * attempt)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            killed += 1
+            continue
+        assert process.returncode == 0, said
+        break
+    assert killed > 2
+    after = pipeline.documents("events")
+    assert after.keys() == before.keys()
+    mails = {n for n, body in after.items() if body["utm_source"] == "shop-mail"}
+    assert {n for n, body in after.items() if body.get("source_category") == "newsletter"} == mails
+    deadline = time.monotonic() + 60
+    while topics(pipeline) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert topics(pipeline) == []
+    refresh(client_of(pipeline), "backfill-*")
