@@ -3,8 +3,8 @@
 Steps: the example's generator fills a raw topic with 12,000 events (duplicates, late and corrupt
 ones among them); the example's pipeline processes it; the raw events are copied into a table as
 they are and recomputed by SQL with window functions.
-Expected: equal, column by column; unchanged after the store stage has read everything once more;
-equal when workers are killed during the run, and when PostgreSQL is.
+Expected: equal, column by column, and so is each `webevents query`; unchanged after the store stage
+has read everything once more; equal when workers are killed during the run, and when PostgreSQL is.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +124,49 @@ STORED_AGGREGATED = """
 SELECT start_session, end_session, ip, host, web_events FROM session_events_aggregated_ip
 """
 
+AVERAGES = """
+SELECT count(*) AS sessions, count(DISTINCT user_id) AS users, sum(total_events)::bigint AS events,
+  round(sum(total_events)::numeric / count(*), 2) AS events_per_session,
+  sum(total_revenue) AS revenue, round(sum(total_revenue) / count(*), 2) AS revenue_per_session,
+  round(sum(extract(epoch FROM last_event_timestamp - first_event_timestamp)) / 60 / count(*), 2)
+    AS minutes_per_session
+FROM sessions
+"""
+
+LAST_SESSIONS = """
+SELECT user_id, total_events, first_event_timestamp, last_event_timestamp, unique_pages_count,
+  total_revenue
+FROM sessions ORDER BY last_event_timestamp DESC LIMIT 10
+"""
+
+PLACE = "coalesce(body ->> 'geo_country', 'unknown')"
+STATE = f"{PLACE} || ' / ' || coalesce(body ->> 'geo_region_name', 'unknown')"
+
+QUERIES = {
+    "session-totals": AVERAGES,
+    "last-sessions": LAST_SESSIONS,
+    "events-by-host-and-date": """
+        SELECT body ->> 'host' AS host, at::timestamp(3)::date AS date, count(*) AS events
+        FROM events GROUP BY 1, 2""",
+    "events-by-country": f"SELECT {PLACE} AS country, count(*) AS events FROM events GROUP BY 1",
+    "events-by-state": f"SELECT {STATE} AS state, count(*) AS events FROM events GROUP BY 1",
+    "events-by-hour": """
+        SELECT extract(hour FROM at::timestamp(3))::integer AS hour, count(*) AS events
+        FROM events GROUP BY 1""",
+    "sessions-by-ip-and-host": """
+        SELECT ip, host, count(*) AS sessions, sum(web_events)::bigint AS events
+        FROM aggregated GROUP BY 1, 2""",
+    "session-events-by-host-and-date": """
+        SELECT host, start_session::date AS date, sum(web_events)::bigint AS events,
+          count(*) AS sessions
+        FROM aggregated GROUP BY 1, 2""",
+    "events-per-session-by-host": """
+        SELECT host, count(*) AS sessions, sum(web_events)::bigint AS events,
+          round(sum(web_events)::numeric / count(*), 2) AS events_per_session
+        FROM aggregated GROUP BY 1""",
+}
+"""Every published query, once more, over what was recomputed from the raw events."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -131,6 +177,8 @@ class Example:
     gap: str
     tables: dict[str, tuple[str, str]]
     """(recomputed, stored) by table."""
+    queries: tuple[str, ...]
+    """Names of the queries over its tables."""
 
 
 EXAMPLES = (
@@ -139,6 +187,7 @@ EXAMPLES = (
         "body ->> 'user_id'",
         "30 minutes",
         {"session_metrics": (SESSION_METRICS, STORED_METRICS)},
+        ("session-totals", "last-sessions"),
     ),
     Example(
         "site-family",
@@ -148,6 +197,7 @@ EXAMPLES = (
             "processed_events": (PROCESSED_EVENTS, STORED_EVENTS),
             "session_events_aggregated_ip": (AGGREGATED, STORED_AGGREGATED),
         },
+        tuple(name for name in QUERIES if name not in ("session-totals", "last-sessions")),
     ),
 )
 
@@ -242,6 +292,20 @@ def check(fed: Fed, pipeline: TestPipeline, spec: PostgresSpec, report: dict[str
         "duplicate": fed.sent - fed.corrupt - fed.distinct
     }
     assert report["stages"]["store"]["failed"] == 0
+    with recomputed(fed, pipeline, spec) as connection:
+        for table, (wanted, stored) in example.tables.items():
+            rows = _count(connection, f"SELECT FROM {table}")
+            assert report["tables"][f"{pipeline.name}.{table}"] == rows
+            assert rows == _count(connection, wanted) > 300
+            connection.execute(f"CREATE TEMPORARY TABLE wanted AS {wanted}")
+            for one, other in (("SELECT * FROM wanted", stored), (stored, "SELECT * FROM wanted")):
+                assert connection.execute(f"{one} EXCEPT ALL {other} LIMIT 3").fetchall() == []
+            connection.execute("DROP TABLE wanted")
+
+
+@contextlib.contextmanager
+def recomputed(fed: Fed, pipeline: TestPipeline, spec: PostgresSpec) -> Iterator[Connection]:
+    """A connection with the valid raw events as temporary views: ``events``, ``in_sessions``."""
     with connect(spec) as connection:
         connection.execute(f'SET search_path = "{pipeline.name}"')
         connection.execute('CREATE TEMPORARY TABLE raw (event_id text COLLATE "C", body jsonb)')
@@ -249,15 +313,50 @@ def check(fed: Fed, pipeline: TestPipeline, spec: PostgresSpec, report: dict[str
             for event_id, message in fed.valid:
                 copy.write_row((event_id, message.decode()))
         connection.execute("ANALYZE raw")
-        connection.execute(SESSIONS.format(key=example.key, gap=example.gap))
-        for table, (recomputed, stored) in example.tables.items():
-            rows = _count(connection, f"SELECT FROM {table}")
-            assert report["tables"][f"{pipeline.name}.{table}"] == rows
-            assert rows == _count(connection, recomputed) > 300
-            connection.execute(f"CREATE TEMPORARY TABLE wanted AS {recomputed}")
-            for one, other in (("SELECT * FROM wanted", stored), (stored, "SELECT * FROM wanted")):
-                assert connection.execute(f"{one} EXCEPT ALL {other} LIMIT 3").fetchall() == []
-            connection.execute("DROP TABLE wanted")
+        connection.execute(SESSIONS.format(key=fed.example.key, gap=fed.example.gap))
+        yield connection
+
+
+def check_queries(fed: Fed, pipeline: TestPipeline, spec: PostgresSpec) -> None:
+    """What `webevents query` shows, for each query of the example, is what plain SQL finds."""
+    with recomputed(fed, pipeline, spec) as connection:
+        sessions = "sessions" if "session_metrics" in fed.example.tables else "aggregated"
+        first = SESSION_METRICS if sessions == "sessions" else AGGREGATED
+        connection.execute(f"CREATE TEMPORARY TABLE {sessions} AS {first}")
+        for name in fed.example.queries:
+            options_ = ["-f", str(pipeline.file), "--limit", "100000", *options(spec)]
+            if name == "last-sessions":
+                options_[2:4] = []
+            shown = subprocess.run(
+                [sys.executable, "-m", "webevents", "query", name, "--json", *options_],
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+            found = json.loads(shown.stdout)
+            cursor = connection.execute(QUERIES[name])
+            names = [column.name for column in cursor.description or ()]
+            expected = Counter(tuple(map(_shown, row)) for row in cursor.fetchall())
+            assert Counter(tuple(_shown(row[n]) for n in names) for row in found) == expected, name
+            assert len(found) > (0 if name == "session-totals" else 2), name
+            check_shares(found)
+
+
+def check_shares(rows: list[dict[str, Any]]) -> None:
+    """Shares add up to 100.00 and are right to the last digit."""
+    if rows and "percent" in rows[0]:
+        total = sum(row["events"] for row in rows)
+        assert round(sum(row["percent"] for row in rows), 6) == 100
+        assert all(abs(row["percent"] - 100 * row["events"] / total) < 0.01 for row in rows)
+
+
+def _shown(value: Any) -> Any:
+    """A value as JSON has it: 5 and 5.00 are the same, times are text."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime):
+        return value.isoformat(" ")
+    return str(value) if isinstance(value, date) else value
 
 
 def _count(connection: Connection, query: str) -> int:
@@ -295,18 +394,7 @@ def test_the_tables_equal_plain_sql_and_stay_so_when_all_is_read_again(
     assert pipeline.read_again("store") >= report["stages"]["store"]["in"] > 0
     assert contents(fed, pipeline, postgres) == before
 
-    shown = subprocess.run(
-        [
-            *(sys.executable, "-m", "webevents", "query", "--json"),
-            "session-totals" if "session_metrics" in fed.example.tables else "events-by-country",
-            *("-f", str(pipeline.file), *options(postgres)),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    found = json.loads(shown.stdout)
-    assert sum(row["events"] for row in found) == fed.distinct
+    check_queries(fed, pipeline, postgres)
 
 
 def wait_for_rows(

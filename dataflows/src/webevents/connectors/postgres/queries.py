@@ -75,7 +75,7 @@ QUERIES: tuple[Query, ...] = (
         """
 SELECT session_id, user_id, total_events, first_event_timestamp, last_event_timestamp,
   session_duration_minutes, unique_pages_count, total_revenue
-FROM {table} ORDER BY last_event_timestamp DESC, session_id""",
+FROM {table} ORDER BY last_event_timestamp DESC NULLS LAST, session_id""",
         limit=10,
     ),
     Query(
