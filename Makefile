@@ -92,6 +92,10 @@ reference: $(READY) ## Write docs/reference.md from the models
 crd: $(READY) ## Write the CustomResourceDefinition from the models
 	@scripts/make-crd
 
+.PHONY: kibana
+kibana: $(READY) ## Write the Kibana objects of the examples from their definition
+	@scripts/make-kibana
+
 .PHONY: images
 images: ## Build the images with docker, podman or buildah; TO=FOLDER also saves them there
 	@scripts/images $(TO)

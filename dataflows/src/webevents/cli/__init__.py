@@ -7,7 +7,18 @@ import structlog
 import typer
 from rich.console import Console
 
-from webevents.cli import backfill, collect, erase, inspect, query, run, sources, trace, workloads
+from webevents.cli import (
+    backfill,
+    collect,
+    erase,
+    inspect,
+    kibana,
+    query,
+    run,
+    sources,
+    trace,
+    workloads,
+)
 from webevents.errors import UserError
 
 app = typer.Typer(
@@ -18,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, sources, inspect, trace, backfill, erase, query, workloads, collect):
+for module in (run, sources, inspect, trace, backfill, erase, query, kibana, workloads, collect):
     module.register(app)
 
 

@@ -27,10 +27,7 @@ database keeps its log for ever (Debezium's documentation, "WAL disk space consu
 
 def table_indices(pipeline: WebEventPipeline, debezium: DebeziumSpec) -> dict[str, str]:
     """The index of each table, by the table's name."""
-    return {
-        table.name: table.index or f"{pipeline.name}-{table.short_name.lower()}"
-        for table in debezium.tables
-    }
+    return {table.name: table.index_of(pipeline.name) for table in debezium.tables}
 
 
 def _marker_topic(debezium: DebeziumSpec) -> str:

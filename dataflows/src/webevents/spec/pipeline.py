@@ -12,6 +12,7 @@ from webevents.spec.elasticsearch import ElasticsearchSpec, IndexSpec
 from webevents.spec.enrich import EnrichSpec
 from webevents.spec.generator import GeneratorSpec
 from webevents.spec.kafka import KafkaSpec, TopicsSpec
+from webevents.spec.kibana import KibanaSpec
 from webevents.spec.kubernetes import DeletionPolicySpec, PodsSpec
 from webevents.spec.postgres import PostgresSpec, StoreSpec
 from webevents.spec.s3 import ArchiveSpec, LoaderSpec, S3Spec
@@ -47,6 +48,8 @@ class PipelineSpec(Model):
     """The Elasticsearch cluster and how to log in."""
     index: IndexSpec = IndexSpec()
     """What is written to Elasticsearch."""
+    kibana: KibanaSpec = KibanaSpec()
+    """The Kibana that gets the pipeline's data views and dashboards."""
     postgres: PostgresSpec = PostgresSpec()
     """The PostgreSQL database and how to log in."""
     store: StoreSpec = StoreSpec()
@@ -93,6 +96,15 @@ class PipelineSpec(Model):
             raise ValueError(
                 "index.lifecyclePolicy is Elasticsearch's: take it out, and let an ISM policy of "
                 "OpenSearch name the indices"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _kibana_of_elasticsearch(self) -> Self:
+        if self.kibana.url and self.elasticsearch.engine == "opensearch":
+            raise ValueError(
+                "kibana shows what is in Elasticsearch, but elasticsearch.engine is opensearch: "
+                "take kibana out, or write to Elasticsearch"
             )
         return self
 

@@ -39,6 +39,13 @@ class CapturedTable(Model):
         """The table's name without its schema."""
         return self.name.partition(".")[2]
 
+    def index_of(self, pipeline: str) -> str:
+        """The index that its rows go to.
+
+        :param pipeline: the pipeline's name.
+        """
+        return self.index or f"{pipeline}-{self.short_name.lower()}"
+
     @model_validator(mode="after")
     def _sound(self) -> Self:
         for name in RESERVED:
