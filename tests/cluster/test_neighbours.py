@@ -59,7 +59,8 @@ def test_namespaces_of_others_are_left_alone(
 
 def test_all_namespaces(kube: Kube, shop: Shop, start_operator: StartOperator, kafka: str) -> None:
     with kube.namespace() as elsewhere:
-        other = Shop(kube, elsewhere, kafka).create()
+        # Another name: consumer groups are named after the pipeline, on one Kafka.
+        other = Shop(kube, elsewhere, kafka, "other").create()
         shop.create()
         start_operator(namespaces=[])
         for each in (shop, other):
@@ -70,7 +71,5 @@ def test_all_namespaces(kube: Kube, shop: Shop, start_operator: StartOperator, k
             each.wait("TopicsReady")
         # Drift is seen in both, too.
         for each in (shop, other):
-            kube.delete(kinds.SERVICE, each.namespace, "shop")
-            eventually(
-                lambda each=each: kube.get(kinds.SERVICE, each.namespace, "shop") is not None
-            )
+            kube.delete(kinds.SERVICE, each.namespace, each.name)
+            eventually(lambda each=each: kube.get(kinds.SERVICE, each.namespace, each.name))

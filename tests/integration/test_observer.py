@@ -9,7 +9,6 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from webevents.connectors.kafka_observe import Observer, Partition
-from webevents.local.kafka_server import EmbeddedKafka
 
 pytestmark = pytest.mark.integration
 
@@ -29,8 +28,8 @@ class _WhileWriting(Observer):
         return super()._committed(group, partitions)
 
 
-def test_a_partition_that_is_written_to_meanwhile_is_told(kafka: EmbeddedKafka) -> None:
-    settings: dict[str, Any] = {"bootstrap.servers": kafka.bootstrap}
+def test_a_partition_that_is_written_to_meanwhile_is_told(kafka: str) -> None:
+    settings: dict[str, Any] = {"bootstrap.servers": kafka}
     raw, enriched = (f"{uuid.uuid4().hex[:8]}-{name}" for name in ("raw", "enriched"))
     admin = AdminClient(settings)
     topics = [NewTopic(raw, 1, 1), NewTopic(enriched, 2, 1)]

@@ -55,6 +55,8 @@ class Seen:
     pod_problems: Mapping[str, str] = field(default_factory=dict)
     """Why pods of a workload do not run."""
     look: LedgerLook | None = None
+    pending: bool = False
+    """Whether something outside has not been looked at yet."""
 
 
 def strimzi_outcome(
@@ -174,7 +176,7 @@ def _workloads(seen: Seen) -> Outcome:
             told = f"Kafka Connect refuses {ref.name}: {ready.get('message')}"
             return Outcome(False, Reason.CONNECTOR_FAILING, told)
     for workload in seen.workloads:
-        stage = _stage(seen, workload)
+        stage = _stage(seen, workload, {})
         if not _settled(seen, workload, stage):
             waiting.append(f"{workload.name} {stage.ready}/{stage.replicas}")
     if waiting:
@@ -208,7 +210,21 @@ def _job_of(seen: Seen, workload: Workload) -> Object | None:
     return None
 
 
-def _stage(seen: Seen, workload: Workload) -> StageStatus:
+_COUNTED = {
+    "lag": "lag",
+    "events_per_second": "eventsPerSecond",
+    "received": "received",
+    "delivered": "delivered",
+    "failed": "failed",
+    "dropped": "dropped",
+}
+
+
+def _stage(seen: Seen, workload: Workload, before: Mapping[str, Any]) -> StageStatus:
+    """One workload.
+
+    :param before: what was told of it so far: counts hold until others are read.
+    """
     replicas, ready = workload.replicas, 0
     if found := _set_of(seen, workload):
         replicas = int(found["spec"].get("replicas", 0))
@@ -216,23 +232,29 @@ def _stage(seen: Seen, workload: Workload) -> StageStatus:
     elif job := _job_of(seen, workload):
         status = job.get("status") or {}
         ready = int(status.get("ready", 0)) + int(status.get("succeeded", 0))
-    counted: dict[str, Any] = {}
     view = seen.look.ledger.groups.get(workload.name) if seen.look else None
-    if seen.look and view:
-        counts = view.counts()
-        counted = {
-            "lag": view.lag,
-            "events_per_second": _rounded(seen.look.rates.get(workload.name)),
-            "received": counts.received,
-            "delivered": counts.delivered,
-            "failed": counts.failed,
-            "dropped": sum(counts.dropped.values()),
-        }
-    return StageStatus(name=workload.name, replicas=replicas, ready=ready, **counted)
+    if seen.look is None or view is None:
+        counted = {name: before[alias] for name, alias in _COUNTED.items() if alias in before}
+        return StageStatus(name=workload.name, replicas=replicas, ready=ready, **counted)
+    counts = view.counts()
+    return StageStatus(
+        name=workload.name,
+        replicas=replicas,
+        ready=ready,
+        lag=view.lag,
+        events_per_second=_rate(seen.look, workload.name, before),
+        received=counts.received,
+        delivered=counts.delivered,
+        failed=counts.failed,
+        dropped=sum(counts.dropped.values()),
+    )
 
 
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else round(rate, 1)
+def _rate(look: LedgerLook, stage: str, before: Mapping[str, Any]) -> float | None:
+    """What was told before holds until there are two looks, of which a rate can be made."""
+    rate = look.rates.get(stage)
+    told: float | None = before.get("eventsPerSecond")
+    return told if rate is None else round(rate, 1)
 
 
 def make_status(seen: Seen, before: Mapping[str, Any]) -> Object:
@@ -241,7 +263,8 @@ def make_status(seen: Seen, before: Mapping[str, Any]) -> Object:
     :param before: the status so far, from which the times of transition are kept.
     """
     old = {each.get("type"): each for each in before.get("conditions") or []}
-    stages = [_stage(seen, workload) for workload in seen.workloads]
+    told = {each.get("name"): each for each in before.get("stages") or []}
+    stages = [_stage(seen, each, told.get(each.name, {})) for each in seen.workloads]
     generator = next((stage for stage in stages if stage.name == "generator"), None)
     made = Status(
         observed_generation=seen.generation,
@@ -254,7 +277,7 @@ def make_status(seen: Seen, before: Mapping[str, Any]) -> Object:
         stages=tuple(stages),
         collector=_collector(seen, stages),
         paused=seen.paused,
-        **_totals(seen),
+        **_totals(seen, before),
     )
     return made.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -270,14 +293,16 @@ def _collector(seen: Seen, stages: Sequence[StageStatus]) -> CollectorStatus | N
     )
 
 
-def _totals(seen: Seen) -> dict[str, Any]:
-    if not seen.look:
+def _totals(seen: Seen, before: Mapping[str, Any]) -> dict[str, Any]:
+    if seen.blocked:
         return {}
+    if seen.look is None:
+        told = {"lag": "lag", "events_per_second": "eventsPerSecond", "ledger": "ledger"}
+        return {name: before[alias] for name, alias in told.items() if alias in before}
     ledger = seen.look.ledger
-    first = next(iter(ledger.groups), "")
     return {
         "lag": ledger.lag,
-        "events_per_second": _rounded(seen.look.rates.get(first)),
+        "events_per_second": _rate(seen.look, next(iter(ledger.groups), ""), before),
         "ledger": LedgerStatus(balanced=ledger.balanced, problems=tuple(ledger.problems[:10])),
     }
 

@@ -36,6 +36,8 @@ class Outcomes:
     topics: Outcome = NOT_NEEDED
     templates: Outcome = NOT_NEEDED
     tables: Outcome = NOT_NEEDED
+    pending: bool = False
+    """Whether they are still being looked at for the first time."""
 
     def all(self) -> tuple[Outcome, ...]:
         """Each of them."""
@@ -185,8 +187,10 @@ def _pending(plan: Plan, topics: bool) -> Outcomes:
         looking(topics, "Kafka"),
         looking(bool(plan.templates), "Elasticsearch"),
         looking(bool(plan.tables), "PostgreSQL"),
+        pending=topics or bool(plan.templates) or bool(plan.tables),
     )
 
 
 def _without_news(outcomes: Outcomes) -> Outcomes:
-    return Outcomes(*(replace(each, done=()) for each in outcomes.all()))
+    topics, templates, tables = (replace(each, done=()) for each in outcomes.all())
+    return replace(outcomes, topics=topics, templates=templates, tables=tables)

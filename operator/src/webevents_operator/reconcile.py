@@ -260,6 +260,7 @@ class Reconciler:
             children=children,
             pod_problems=await self._pod_problems(key, children),
             look=self.ledgers.look(key),
+            pending=outcomes.pending,
         )
         for outcome in outcomes.all():
             await self._events.tell(resource, "Normal", "Changed", outcome.done)
@@ -322,6 +323,9 @@ class Reconciler:
 
     async def _say(self, resource: Object, seen: Seen) -> None:
         before = resource.get("status") or {}
+        if seen.pending and before.get("observedGeneration") == seen.generation:
+            # After a restart nothing is known yet: what was said holds until there is an answer.
+            return
         status = make_status(seen, before)
         if status == before:
             return

@@ -11,9 +11,8 @@ import pytest
 from webevents.errors import UserError
 from webevents.spec.kafka import StrimziSpec
 from webevents.spec.secrets import SecretRef
-from webevents_operator import conditions, kinds, pods
+from webevents_operator import kinds, pods
 from webevents_operator.claims import Claim, Claimant, Claims
-from webevents_operator.conditions import Seen, make_status
 from webevents_operator.config import ConnectionsConfig, OperatorConfig, load_config
 from webevents_operator.diff import ref_of
 from webevents_operator.kinds import Object
@@ -21,11 +20,11 @@ from webevents_operator.names import Key
 from webevents_operator.objects.frame import Frame
 from webevents_operator.objects.quantities import canonical
 from webevents_operator.objects.strimzi import choose_listener
-from webevents_operator.outcome import Blocked, Outcome
+from webevents_operator.outcome import Blocked
 from webevents_operator.parse import read
 from webevents_operator.queue import Queue
 from webevents_operator.secrets import SecretFiles, entries
-from webevents_operator.status import ConditionType, Reason
+from webevents_operator.status import Reason
 from webevents_operator.store import Store
 
 MakeFrame = Callable[..., Frame]
@@ -74,6 +73,21 @@ def test_pauses_grow_and_stay_below_a_minute() -> None:
         assert 20 < max(pauses) < 60
         queue.succeeded(A)
         assert queue.retry(A) <= 1
+
+    asyncio.run(run())
+
+
+def test_a_pass_that_does_not_end_is_stuck() -> None:
+    async def run() -> None:
+        queue = Queue()
+        queue.add(A)
+        queue.add(B)
+        await queue.get()
+        await asyncio.sleep(0.05)
+        assert queue.stuck(0.02) == [A]
+        assert queue.stuck(60) == []
+        queue.done(A)
+        assert queue.stuck(0) == []
 
     asyncio.run(run())
 
@@ -213,40 +227,6 @@ def test_the_listener(listeners: list[str], asked: str | None, chosen: str | Non
         [{"name": name, "port": 9092, **known[name]} for name in listeners],
     )
     assert (found and found["name"]) == chosen
-
-
-def _seen(**members: Any) -> Seen:
-    return Seen(key=Key("web", "shop"), generation=4, now="2026-01-02T00:00:00Z", **members)
-
-
-def test_what_is_wrong_goes_before_what_is_on_its_way() -> None:
-    away = Outcome(False, Reason.ELASTICSEARCH_UNAVAILABLE, "away")
-    coming = Outcome(False, Reason.PROGRESSING, "coming")
-    found = dict(conditions.conditions(_seen(topics=coming, templates=away)))
-    assert found[ConditionType.READY] == away
-    assert found[ConditionType.DEGRADED].ok
-    assert found[ConditionType.PROGRESSING].ok
-    assert found[ConditionType.TABLES_READY].ok
-
-
-def test_a_transition_keeps_its_time_until_the_status_changes() -> None:
-    first = make_status(_seen(), {})
-    assert all(c["observedGeneration"] == 4 for c in first["conditions"])
-    for each in first["conditions"]:
-        each["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    again = make_status(_seen(), first)
-    assert again == first
-    failing = Outcome(False, Reason.KAFKA_UNAVAILABLE, "away")
-    after = {c["type"]: c for c in make_status(_seen(topics=failing), first)["conditions"]}
-    assert after["TopicsReady"]["lastTransitionTime"] == "2026-01-02T00:00:00Z"
-    assert after["TemplatesReady"]["lastTransitionTime"] == "2026-01-01T00:00:00Z"
-
-
-def test_a_status_fits_its_schema() -> None:
-    status = make_status(_seen(paused=True), {})
-    assert status["selector"] == "webevents.dev/pipeline=shop,webevents.dev/workload=generator"
-    assert {each["reason"] for each in status["conditions"]} <= set(Reason)
-    assert {each["type"] for each in status["conditions"]} == set(ConditionType)
 
 
 def test_secrets_that_are_there(tmp_path: Path) -> None:
