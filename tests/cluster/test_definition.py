@@ -178,6 +178,29 @@ def _bad() -> dict[str, Object]:
         "unknown toleration": {"pods": {"tolerations": [{"operator": "Like"}]}},
         "unknown policy": {"deletionPolicy": {"topics": "Archive"}},
         "paused in words": {"paused": "later"},
+        "OpenSearch with an API key": {
+            "elasticsearch": ES | {"engine": "opensearch", "apiKeyFile": "secret:a/b"}
+        },
+        "OpenSearch with a policy of Elasticsearch": {
+            "elasticsearch": ES | {"engine": "opensearch"}, "index": {"lifecyclePolicy": "a"}
+        },
+        "chosen fields and others refused": {
+            "index": {"events": {"fields": {"a": {"type": "keyword"}}}, "unknownFields": "fail"}
+        },
+        "receiver of no kind": {"alerts": {"receivers": {"a": {}}}},
+        "receiver of two kinds": {
+            "alerts": {"receivers": {"a": {
+                "slack": {"urlFile": "secret:a/b"}, "webhook": {"url": "https://a:1"}
+            }}}
+        },
+        "webhook without URL": {"alerts": {"receivers": {"a": {"webhook": {}}}}},
+        "pager without key": {"alerts": {"receivers": {"a": {"pagerduty": {}}}}},
+        "cookie that browsers refuse": {
+            "collector": {"visitor": {"cookie": {"sameSite": "None", "secure": False}}}
+        },
+        "visitor with two keys": {
+            "collector": {"visitor": {"hashKeyFile": "secret:a/b", "hashKeyEnv": "K"}}
+        },
         "misspelt field": {"generator": {"eventPerSecond": 5}},
         "misspelt section": {"session": {}},
     }  # fmt: skip

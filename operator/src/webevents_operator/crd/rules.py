@@ -32,6 +32,10 @@ def _only_one(one: str, other: str) -> Rule:
     return Rule(f"!(has(self.{one}) && has(self.{other}))", f"set only one of {one} and {other}")
 
 
+def _exactly_one(one: str, other: str) -> Rule:
+    return Rule(f"has(self.{one}) != has(self.{other})", f"set exactly one of {one} and {other}")
+
+
 _NEVER_SHRINK = Rule("self >= oldSelf", "partitions only grow: Kafka cannot take them away")
 _CERTIFICATE = _together("certFile", "keyFile")
 _CA_HAS_USE = Rule(
@@ -69,6 +73,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "enrich.dropFields names a field that sessions.key needs: hash it instead "
             "(enrich.privacy.hashFields)",
         ),
+        Rule(
+            "!has(self.index.lifecyclePolicy) || self.elasticsearch.engine != 'opensearch'",
+            "index.lifecyclePolicy is Elasticsearch's: take it out, and let an ISM policy of "
+            "OpenSearch name the indices",
+        ),
     ),
     "spec.kafka": (
         Rule(
@@ -82,12 +91,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "spec.kafka.tls": (_CERTIFICATE,),
-    "spec.kafka.sasl": (
-        Rule(
-            "has(self.passwordFile) != has(self.passwordEnv)",
-            "set exactly one of passwordFile and passwordEnv",
-        ),
-    ),
+    "spec.kafka.sasl": (_exactly_one("passwordFile", "passwordEnv"),),
     "spec.topics": (
         Rule(
             "self.raw.name != self.enriched.name && self.raw.name != self.sessions.name && "
@@ -111,6 +115,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "spec.elasticsearch": (
+        Rule(
+            "self.engine != 'opensearch' || !(has(self.apiKeyFile) || has(self.apiKeyEnv))",
+            "OpenSearch has no API keys: set username and passwordFile",
+        ),
         _only_one("apiKeyFile", "apiKeyEnv"),
         _only_one("passwordFile", "passwordEnv"),
         Rule(
@@ -135,6 +143,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "!(self.sessions.prefix + '-').startsWith(self.events.prefix + '-')",
             "events.prefix and sessions.prefix must differ, and neither may begin with the other "
             "and a hyphen",
+        ),
+        Rule(
+            "!has(self.events.fields) || self.unknownFields != 'fail'",
+            "events.fields leaves out what it does not name, so unknownFields fail has no use: "
+            "remove one of them",
         ),
     ),
     "spec.postgres": (_only_one("passwordFile", "passwordEnv"),),
@@ -192,6 +205,22 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "set writeKeys or writeKeysFile: without a key nobody can send",
         ),
     ),
+    "spec.alerts.receivers.*": (
+        Rule(
+            "[has(self.webhook), has(self.slack), has(self.pagerduty), has(self.alertmanager)]"
+            ".exists_one(set, set)",
+            "set exactly one of webhook, slack, pagerduty and alertmanager",
+        ),
+    ),
+    "spec.alerts.receivers.*.webhook": (
+        Rule(
+            "[has(self.url), has(self.urlFile), has(self.urlEnv)].exists_one(set, set)",
+            "set exactly one of url, urlFile and urlEnv",
+        ),
+        _only_one("tokenFile", "tokenEnv"),
+    ),
+    "spec.alerts.receivers.*.slack": (_exactly_one("urlFile", "urlEnv"),),
+    "spec.alerts.receivers.*.pagerduty": (_exactly_one("routingKeyFile", "routingKeyEnv"),),
     "spec.collector.visitor": (_only_one("hashKeyFile", "hashKeyEnv"),),
     "spec.collector.visitor.cookie": (
         Rule(
@@ -243,6 +272,7 @@ LIMITS: dict[str, dict[str, int]] = {
     "spec.collector.sites": {"maxItems": 500},
     "spec.s3.endpoint": {"maxLength": 500},
     "spec.store.tables": {"maxItems": 10},
+    "spec.alerts.receivers": {"maxProperties": 50},
 }
 
 
@@ -260,6 +290,9 @@ def add_rules(schema: dict[str, Any]) -> None:
 def _at(schema: dict[str, Any], path: str) -> dict[str, Any]:
     node = schema
     for step in filter(None, path.split(".")):
+        if step == "*":
+            node = node["additionalProperties"]
+            continue
         name = step.removesuffix("[]")
         node = node["properties"][name]
         if step.endswith("[]"):
