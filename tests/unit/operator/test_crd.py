@@ -1,5 +1,6 @@
 """The CustomResourceDefinition: generated, structural, and the same as the committed file."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,11 @@ def test_an_optional_section_is_absent_by_default() -> None:
     assert "generator" not in spec["default"]
     assert "default" not in spec["properties"]["generator"]
     assert "tls" not in spec["default"]["kafka"]
+
+
+def test_no_default_is_null() -> None:
+    # The API server refuses a definition with one.
+    assert "null" not in json.dumps([node.get("default", {}) for _, node in _nodes(_schema())])
 
 
 def test_known_names_of_a_map_are_written_out() -> None:

@@ -61,8 +61,15 @@ def structural(whole: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, A
                 if "default" in field
             }
         elif len(json.dumps(default, ensure_ascii=False)) <= MAX_DEFAULT:
-            made["default"] = default
+            made["default"] = _present(default)
     return made
+
+
+def _present(value: Any) -> Any:
+    """A default without members that are null: what is optional is absent to the API server."""
+    if isinstance(value, Mapping):
+        return {name: _present(each) for name, each in value.items() if each is not None}
+    return [_present(each) for each in value] if isinstance(value, list) else value
 
 
 def _resolve(whole: Mapping[str, Any], node: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
