@@ -66,7 +66,7 @@ def test_durations_default_to_what_people_write() -> None:
     }
     assert intervals == {
         "capture": "200ms", "enrich": "200ms", "sessionize": "1s",
-        "index": "500ms", "store": "500ms", "detect": "1s",
+        "index": "500ms", "store": "500ms", "detect": "1s", "analyze": "1s",
     }  # fmt: skip
 
 
