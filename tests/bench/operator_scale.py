@@ -147,6 +147,7 @@ async def write_s(cluster: Cluster, namespace: str) -> float:
 
 
 async def bench(kube: Kube, namespace: str, folder: Path) -> None:
+    load = os.getloadavg()[0]
     cluster = Cluster()
     kube.apply(
         {
@@ -164,8 +165,7 @@ async def bench(kube: Kube, namespace: str, folder: Path) -> None:
     stop = asyncio.Event()
     strimzi = asyncio.create_task(be_strimzi(cluster, namespace, stop))
     operator = OperatorProcess(folder, kube.kubeconfig, [namespace], CONFIG)
-    load = os.getloadavg()[0]
-    print(f"{PIPELINES} pipelines, {os.cpu_count()} cores, load {load:.0f} without us")
+    print(f"{PIPELINES} pipelines, {os.cpu_count()} cores, load {load:.0f} before")
     print(f"{'':<44} {'measured':>12} {'goal':>12}")
     began = time.monotonic()
     operator.start(wait=False)
