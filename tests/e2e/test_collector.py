@@ -13,7 +13,7 @@ import pytest
 Object = dict[str, Any]
 NAME = "collect"
 DEPLOYMENT = f"deployment/{NAME}-collector"
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 CLIENT = """
 import http.client, json, os, sys, threading, time, uuid
@@ -59,7 +59,7 @@ def send(number):
                 break
             count(str(answer.status))
             time.sleep(0.2)
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 running = [threading.Thread(target=send, args=(number,)) for number in range(threads)]
 for each in running: each.start()
@@ -72,11 +72,15 @@ SPEC: Object = {
     "topics": {which: {"name": f"{NAME}-{which}"} for which in
                ("raw", "enriched", "sessions", "failed")},
     "index": {"events": {"prefix": f"{NAME}-events"}, "sessions": {"prefix": f"{NAME}-sessions"}},
+    # Nothing is left for the tests that follow.
+    "deletionPolicy": {"topics": "Delete", "indices": "Delete"},
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def collecting(cluster: Any, install: Callable[..., str]) -> Iterator[Any]:
+def collecting(
+    cluster: Any, install: Callable[..., str], eventually: Callable[..., Any]
+) -> Iterator[Any]:
     """The cluster with the operator, and a pipeline with a collector."""
     install("install", "--set", "pipeline.create=false")
     pipeline = {
@@ -87,7 +91,12 @@ def collecting(cluster: Any, install: Callable[..., str]) -> Iterator[Any]:
     }
     cluster.apply(pipeline)
     try:
-        cluster.kubectl("wait", f"wep/{NAME}", "--for=condition=Ready", "--timeout=300s")
+        ready = ("wait", f"wep/{NAME}", "--for=condition=Ready", "--timeout=10s")
+        eventually(
+            lambda: cluster.kubectl(*ready, check=False),
+            lambda told: "condition met" in told,
+            seconds=600,
+        )
         yield cluster
     finally:
         cluster.kubectl("delete", f"wep/{NAME}", "--wait", check=False)
@@ -101,8 +110,14 @@ def client(collecting: Any, eventually: Callable[..., Any]) -> Iterator[Callable
     container = {
         "name": "client",
         "image": image,
-        "command": ["python", "-c", CLIENT, f"{NAME}-collector", "8"],
+        "command": ["python", "-c", CLIENT, f"{NAME}-collector", "4"],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
     }
     pod = {
         "apiVersion": "v1",
@@ -135,10 +150,9 @@ def roll(cluster: Any) -> None:
     """A rolling restart, from its beginning until the last old pod is gone."""
     before = uids(cluster)
     cluster.kubectl("rollout", "restart", DEPLOYMENT)
-    cluster.kubectl("rollout", "status", DEPLOYMENT, "--timeout=240s")
-    deadline = time.monotonic() + 240
-    while before & uids(cluster):
-        assert time.monotonic() < deadline, "old pods do not end"
+    deadline = time.monotonic() + 600
+    while before & uids(cluster) or len(cluster.pods("collector")) != 2:
+        assert time.monotonic() < deadline, "the old pods do not end, or the new ones do not begin"
         time.sleep(1)
 
 

@@ -93,8 +93,10 @@ def _container(frame: Frame, workload: Workload, refs: list[SecretRef]) -> Objec
             {"name": "WEBEVENTS_METRICS_PORT", "value": str(METRICS_PORT)},
         ],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
-        "livenessProbe": _probe("/healthz", period=20, failures=3, delay=20),
-        "readinessProbe": _probe("/readyz", period=5, failures=3, delay=0),
+        # A node that is busy may take minutes to start a process; only then is it held alive.
+        "startupProbe": _probe("/healthz", period=2, failures=150),
+        "livenessProbe": _probe("/healthz", period=20, failures=3),
+        "readinessProbe": _probe("/readyz", period=5, failures=3),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -128,14 +130,13 @@ def _arguments(workload: Workload) -> list[str]:
     return made
 
 
-def _probe(path: str, *, period: int, failures: int, delay: int) -> Object:
-    made: Object = {
+def _probe(path: str, *, period: int, failures: int) -> Object:
+    return {
         "httpGet": {"path": path, "port": "metrics"},
         "periodSeconds": period,
         "timeoutSeconds": 5,
         "failureThreshold": failures,
     }
-    return made | ({"initialDelaySeconds": delay} if delay else {})
 
 
 def _secret_names(refs: list[SecretRef]) -> list[str]:
