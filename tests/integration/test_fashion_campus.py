@@ -223,7 +223,7 @@ def check_panels(
     assert total(slots, "Cost (rupiah)") == amount
     customers = len({row["customer_id"] for row in sales})
     assert customers * 0.97 <= total(slots, "Customers")
-    assert 0 < max(row["Products"] for row in slots.values())
+    assert max(row["Products"] for row in slots.values()) > 0
     [timeline] = panels["Click event names"]
     by_event = Counter[str]()
     for (name, _), row in timeline.items():
