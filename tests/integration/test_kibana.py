@@ -211,8 +211,8 @@ def test_every_panel_shows_the_truth(filled: Filled) -> None:
             empty.append(f"{layer.dashboard} {layer.panel}")
     print(f"{len(filled.answers)} queries, {held} numbers; without a row: {sorted(empty)}")
     assert held > 2_000
-    # Only the collector names trackers.
-    assert {each.partition(" ")[2] for each in empty} == {"Trackers"}
+    # Only the collector names trackers, and only a database of places names cities.
+    assert {each.partition(" ")[2] for each in empty} == {"Trackers", "Cities"}
 
 
 def test_the_figures_are_those_of_the_events_that_were_sent(filled: Filled) -> None:
