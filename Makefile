@@ -63,6 +63,10 @@ test-collector: $(READY) ## Run the collector's tests, with the vendors' tracker
 bench-collector: $(READY) ## Measure the collector beside plain servers: CPU, latency, memory
 	$(BIN)/python tests/bench/collector.py
 
+.PHONY: test-kibana
+test-kibana: $(READY) ## Run the tests of Kibana's dashboards, with the Vega panels drawn in Chromium
+	@scripts/test-kibana
+
 .PHONY: bench-alerts
 bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean traffic
 	$(BIN)/python tests/bench/alerts.py

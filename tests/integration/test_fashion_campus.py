@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 import yaml
 from elasticsearch import Elasticsearch
+from kibana_queries import answer, body, lens_layers, shown
 from pipelines import Run, Servers, TestPipeline, children
 
 from webevents.errors import UserError
+from webevents.kibana.objects import saved_objects
 from webevents.local.connect_server import EmbeddedConnect
 from webevents.local.jars import ensure_jars
 from webevents.local.java import find_jdk
@@ -172,6 +174,63 @@ def test_the_day_has_its_figures_whatever_is_killed(
     check(day, name, pipeline, folder)
 
 
+def check_panels(
+    day: Day, pipeline: TestPipeline, clicks: list[dict[str, str]], sales: list[dict[str, str]]
+) -> None:
+    """The ten panels of the shop's dashboard, asked as Kibana would, against the files."""
+    panels: dict[str, list[dict[Any, dict[str, Any]]]] = {}
+    for layer in lens_layers(saved_objects(pipeline.pipeline)):
+        if layer.dashboard == f"{pipeline.name}-shop":
+            query = body(layer, "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
+            response = day.search.search(index=layer.index, **query)
+            panels.setdefault(layer.panel, []).append(shown(layer, answer(layer, response)))
+    assert len(panels) == 10
+
+    def one(panel: str) -> dict[str, Any]:
+        [table] = panels[panel]
+        [row] = table.values()
+        return row
+
+    def counts(panel: str, label: str) -> dict[str, float]:
+        [table] = panels[panel]
+        return {key[0]: row[label] for key, row in table.items()}
+
+    def total(table: dict[Any, dict[str, Any]], label: str) -> float:
+        return sum(row[label] for row in table.values())
+
+    def of(rows: list[dict[str, str]], name: str) -> Counter[str]:
+        return Counter(row[name] for row in rows if row[name])
+
+    amount = sum(float(row["total_amount"]) for row in sales)
+    paid = sum(float(row["total_amount"]) for row in sales if row["payment_status"] == "Success")
+    assert one("Click records") == {"Clicks": len(clicks)}
+    assert one("Transaction records") == {"Transactions": len(sales)}
+    assert one("Total sale (rupiah)") == {"All transactions": amount, "paid": paid}
+    assert 0 < paid < amount
+    keywords = of(clicks, "search_keywords")
+    found = counts("Search keywords", "Clicks")
+    assert len(found) == min(100, len(keywords))
+    assert sorted(found.values()) == sorted(n for _, n in keywords.most_common(100))
+    assert all(keywords[keyword] == n for keyword, n in found.items())
+    assert counts("Click sources", "Clicks") == of(clicks, "traffic_source")
+    assert counts("Event names", "Clicks") == of(clicks, "event_name")
+    assert counts("Payment methods", "Transactions") == of(sales, "payment_method")
+    per_minute = panels["Clicks vs transactions per minute"]
+    assert total(per_minute[0], "Clicks") == len(clicks)
+    assert total(per_minute[1], "Transactions") == len(sales)
+    [slots] = panels["Transactions per 10 minutes"]
+    assert total(slots, "Quantity") == sum(int(float(row["quantity"] or 0)) for row in sales)
+    assert total(slots, "Cost (rupiah)") == amount
+    customers = len({row["customer_id"] for row in sales})
+    assert customers * 0.97 <= total(slots, "Customers")
+    assert max(row["Products"] for row in slots.values()) > 0
+    [timeline] = panels["Click event names"]
+    by_event = Counter[str]()
+    for (name, _), row in timeline.items():
+        by_event[name] += row["Clicks"]
+    assert by_event == of(clicks, "event_name")
+
+
 def check(day: Day, name: str, pipeline: TestPipeline, folder: Path) -> None:
     """Both indices, and the sessions, against the files; of the real day also as published."""
     with day.files["clicks"].open() as file:
@@ -186,6 +245,7 @@ def check(day: Day, name: str, pipeline: TestPipeline, folder: Path) -> None:
     assert day.total(name) == sum(float(row["total_amount"]) for row in transactions)
     assert len(sessions) == len({row["session_id"] for row in clicks})
     assert sum(session["total_events"] for session in sessions.values()) == len(clicks)
+    check_panels(day, pipeline, clicks, transactions)
     if folder == REAL:
         assert events == CLICKS
         assert payments == PAYMENTS

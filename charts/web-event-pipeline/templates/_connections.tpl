@@ -20,11 +20,25 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Kibana takes the users of its Elasticsearch. Of an existing one the chart knows no password. */ -}}
+{{- define "wep.kibanaConnection" -}}
+{{- if and .Values.kibana.create .Values.elasticsearch.create -}}
+{{- $name := include "wep.elasticsearch" . -}}
+{{- dict "url" (printf "https://%s-kb-http.%s.svc:5601" $name .Release.Namespace)
+         "username" "elastic"
+         "passwordFile" (printf "secret:%s-es-elastic-user/elastic" $name)
+         "tls" (dict "caFile" (printf "secret:%s-kb-http-certs-public/ca.crt" $name)) | toJson -}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end -}}
+
 {{- define "wep.connections" -}}
 {{- $made := dict -}}
 {{- range $name, $found := dict
       "kafka" (include "wep.kafkaConnection" . | fromJson)
       "elasticsearch" (include "wep.elasticsearchConnection" . | fromJson)
+      "kibana" (include "wep.kibanaConnection" . | fromJson)
       "postgres" .Values.postgres.existing
       "s3" .Values.s3.existing -}}
 {{- if $found -}}{{- $_ := set $made $name $found -}}{{- end -}}

@@ -45,6 +45,7 @@ class Seen:
     topics: Outcome = NOT_NEEDED
     templates: Outcome = NOT_NEEDED
     tables: Outcome = NOT_NEEDED
+    dashboards: Outcome = NOT_NEEDED
     refused: Outcome | None = None
     """Why the API server refused an object."""
     workloads: Sequence[Workload] = ()
@@ -114,6 +115,7 @@ def conditions(seen: Seen) -> list[tuple[ConditionType, Outcome]]:
         (ConditionType.TOPICS_READY, seen.topics),
         (ConditionType.TEMPLATES_READY, seen.templates),
         (ConditionType.TABLES_READY, seen.tables),
+        (ConditionType.DASHBOARDS_READY, seen.dashboards),
         (ConditionType.WORKLOADS_READY, workloads),
     ]
     bad = [outcome for _, outcome in parts if not outcome.ok]

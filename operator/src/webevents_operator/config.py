@@ -12,6 +12,7 @@ from webevents.errors import UserError
 from webevents.spec.base import Duration, Model
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
+from webevents.spec.kibana import KibanaSpec
 from webevents.spec.kubernetes import AmountsSpec, ResourcesSpec, WorkloadName
 from webevents.spec.postgres import PostgresSpec
 from webevents.spec.s3 import S3Spec
@@ -28,6 +29,8 @@ class ConnectionsConfig(Model):
     """The PostgreSQL database."""
     s3: S3Spec | None = None
     """The object store."""
+    kibana: KibanaSpec | None = None
+    """The Kibana that shows what is in this Elasticsearch."""
 
 
 _USUAL = ResourcesSpec(
@@ -55,7 +58,7 @@ class OperatorConfig(Model):
     metrics_from: tuple[dict[str, Any], ...] = ()
     """Who may reach the metrics of collectors, as peers of a NetworkPolicy; everyone when empty."""
     resync_interval: Duration = timedelta(seconds=30)
-    """How often topics, templates, tables and secrets are looked at again."""
+    """How often topics, templates, tables, dashboards and secrets are looked at again."""
     ledger_interval: Duration = timedelta(seconds=30)
     """How often lag, rates and the ledger are read from Kafka."""
     canary_interval: Duration | None = None

@@ -46,6 +46,11 @@ def with_defaults(pipeline: WebEventPipeline, connections: ConnectionsConfig) ->
         if connections.s3 is None or connections.s3.endpoint is None:
             raise _nowhere("spec.s3.endpoint", "an object store")
         update["s3"] = connections.s3
+    usual_kibana = connections.kibana
+    if usual_kibana and spec.kibana.url is None and spec.elasticsearch.urls is None:
+        # It shows what is in the operator's Elasticsearch, and not what is in another one.
+        own = {"enabled": spec.kibana.enabled, "space": spec.kibana.space}
+        update["kibana"] = usual_kibana.model_copy(update=own)
     if debezium := spec.source.debezium:
         if debezium.connect.cluster is None:
             raise _nowhere("spec.source.debezium.connect.cluster", "Kafka Connect")
@@ -120,8 +125,15 @@ def used(spec: PipelineSpec) -> PipelineSpec:
         **({} if spec.index.enabled else {"elasticsearch": _blank("elasticsearch")}),
         **({} if spec.store.enabled or spec.loader.enabled else {"postgres": _blank("postgres")}),
         **({} if spec.archive.enabled else {"s3": _blank("s3")}),
+        **({} if shows_dashboards(spec) else {"kibana": _blank("kibana")}),
     }
     return spec.model_copy(update=dict(update)) if update else spec
+
+
+def shows_dashboards(spec: PipelineSpec) -> bool:
+    """Whether there is a Kibana that gets dashboards."""
+    fits = spec.index.enabled and spec.elasticsearch.engine == "elasticsearch"
+    return fits and spec.kibana.enabled and spec.kibana.url is not None
 
 
 def _blank(name: str) -> object:

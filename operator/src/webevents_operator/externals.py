@@ -1,4 +1,4 @@
-"""Topics, templates and tables, brought about beside the reconciling.
+"""Topics, templates, tables and dashboards, brought about beside the reconciling.
 
 A server that is slow or away must not hold up the passes over other pipelines: a pass uses what is
 known, asks for more, and comes again when the answer is there.
@@ -15,6 +15,8 @@ import structlog
 
 from webevents.plan.model import Plan
 from webevents.spec.pipeline import WebEventPipeline
+from webevents_operator.connections import shows_dashboards
+from webevents_operator.external.dashboards import bring_kibana
 from webevents_operator.external.tables import bring_tables
 from webevents_operator.external.templates import bring_templates
 from webevents_operator.external.topics import bring_topics
@@ -36,12 +38,13 @@ class Outcomes:
     topics: Outcome = NOT_NEEDED
     templates: Outcome = NOT_NEEDED
     tables: Outcome = NOT_NEEDED
+    dashboards: Outcome = NOT_NEEDED
     pending: bool = False
     """Whether they are still being looked at for the first time."""
 
     def all(self) -> tuple[Outcome, ...]:
         """Each of them."""
-        return (self.topics, self.templates, self.tables)
+        return (self.topics, self.templates, self.tables, self.dashboards)
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class _Memory:
 
 @dataclass
 class Externals:
-    """What is known of each pipeline's topics, templates and tables.
+    """What is known of each pipeline's topics, templates, tables and dashboards.
 
     :param interval_s: how long an answer holds.
     :param changed: told the pipeline when an answer is there.
@@ -92,7 +95,7 @@ class Externals:
             work = self._bring(key, memory, mark, pipeline, plan, topics)
             memory.task = asyncio.create_task(work)
         if memory.outcomes is None or memory.mark != mark:
-            return _pending(plan, topics)
+            return _pending(pipeline, plan, topics)
         if memory.told:
             return _without_news(memory.outcomes)
         memory.told = True
@@ -151,12 +154,13 @@ class Externals:
     ) -> Outcomes:
         spec = pipeline.spec
         pairs = {spec.topics.state_name: spec.topics.enriched.name}
-        topics, templates, tables = await asyncio.gather(
+        topics, templates, tables, dashboards = await asyncio.gather(
             self._if(own_topics, bring_topics, spec.kafka, plan.topics, pairs),
             self._if(bool(plan.templates), bring_templates, spec.elasticsearch, plan),
             self._if(spec.store.enabled, bring_tables, spec.postgres, spec.store),
+            self._if(shows_dashboards(spec), bring_kibana, pipeline),
         )
-        return Outcomes(topics, templates, tables)
+        return Outcomes(topics, templates, tables, dashboards)
 
     async def _if(self, needed: bool, work: Callable[..., Outcome], *arguments: Any) -> Outcome:
         if not needed:
@@ -169,7 +173,8 @@ def _mark(pipeline: WebEventPipeline, plan: Plan, secrets: object) -> str:
     """Changes when something else is to be brought about, or elsewhere."""
     spec = pipeline.spec
     connections = [
-        each.model_dump_json() for each in (spec.kafka, spec.elasticsearch, spec.postgres)
+        each.model_dump_json()
+        for each in (spec.kafka, spec.elasticsearch, spec.postgres, spec.kibana, spec.source)
     ]
     topics = [[t.name, t.partitions, t.replication_factor, dict(t.config)] for t in plan.topics]
     templates = [[t.name, t.body] for t in plan.templates]
@@ -177,7 +182,7 @@ def _mark(pipeline: WebEventPipeline, plan: Plan, secrets: object) -> str:
     return digest([connections, topics, templates, store, list(plan.tables), str(secrets)])
 
 
-def _pending(plan: Plan, topics: bool) -> Outcomes:
+def _pending(pipeline: WebEventPipeline, plan: Plan, topics: bool) -> Outcomes:
     def looking(wanted: bool, at: str) -> Outcome:
         if not wanted:
             return NOT_NEEDED
@@ -187,7 +192,11 @@ def _pending(plan: Plan, topics: bool) -> Outcomes:
         looking(topics, "Kafka"),
         looking(bool(plan.templates), "Elasticsearch"),
         looking(bool(plan.tables), "PostgreSQL"),
-        pending=topics or bool(plan.templates) or bool(plan.tables),
+        looking(shows_dashboards(pipeline.spec), "Kibana"),
+        pending=topics
+        or bool(plan.templates)
+        or bool(plan.tables)
+        or shows_dashboards(pipeline.spec),
     )
 
 

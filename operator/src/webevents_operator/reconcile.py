@@ -217,10 +217,11 @@ class Reconciler:
         pipeline, plan = facts.pipeline, plan_of(facts.pipeline)
         strimzi = facts.asked.spec.kafka.strimzi
         # Whether anything is needed that no watch tells of.
+        # Dashboards come with templates.
         memory.polled = strimzi is None or bool(plan.templates or plan.tables or facts.secrets)
         if seen.paused:
             known = Outcome(True, Reason.PAUSED, "Not looked at.")
-            outcomes = Outcomes(known, known, known)
+            outcomes = Outcomes(known, known, known, known)
         else:
             await self._finalizer.hold(resource, wanted=needs_finalizer(key, facts.asked))
             outcomes = self.externals.bring(
@@ -253,6 +254,7 @@ class Reconciler:
             topics=outcomes.topics,
             templates=outcomes.templates,
             tables=outcomes.tables,
+            dashboards=outcomes.dashboards,
             refused=refused,
             workloads=plan.workloads,
             collector=collector_view(frame),

@@ -15,6 +15,7 @@ class ConditionType(StrEnum):
     TOPICS_READY = "TopicsReady"
     TEMPLATES_READY = "TemplatesReady"
     TABLES_READY = "TablesReady"
+    DASHBOARDS_READY = "DashboardsReady"
     WORKLOADS_READY = "WorkloadsReady"
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
@@ -45,6 +46,8 @@ class Reason(StrEnum):
     """Elasticsearch does not answer or refuses."""
     POSTGRES_UNAVAILABLE = "PostgresUnavailable"
     """PostgreSQL does not answer or refuses."""
+    KIBANA_UNAVAILABLE = "KibanaUnavailable"
+    """Kibana does not answer or refuses."""
     PARTITIONS_CANNOT_SHRINK = "PartitionsCannotShrink"
     """A topic on the cluster has more partitions than the resource wants."""
     REPLICAS_CAPPED = "ReplicasCapped"
@@ -129,8 +132,8 @@ class Status(Model):
     observed_generation: int | None = None
     """The generation of the resource that this is about."""
     conditions: tuple[Condition, ...] = ()
-    """Aspects of the state: Ready, TopicsReady, TemplatesReady, TablesReady, WorkloadsReady,
-    Progressing, Degraded."""
+    """Aspects of the state: Ready, TopicsReady, TemplatesReady, TablesReady,
+    DashboardsReady, WorkloadsReady, Progressing, Degraded."""
     replicas: int | None = None
     """Pods of the generator, for the scale subresource."""
     selector: str | None = None

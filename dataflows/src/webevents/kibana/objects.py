@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from webevents.kibana import lens
-from webevents.kibana.analytics import analytics_views
 from webevents.kibana.dashboards import DASHBOARDS
 from webevents.kibana.maps import map_attributes
 from webevents.kibana.model import Dashboard, Lens, Map, Panel, Records, Row, Vega
@@ -58,11 +57,10 @@ def saved_objects(pipeline: WebEventPipeline) -> list[Json]:
 
 def all_views(pipeline: WebEventPipeline) -> dict[str, View]:
     """The data views of a pipeline, by key."""
-    views = views_of(pipeline)
-    if views:
-        views |= {view.key: view for view in analytics_views(pipeline)}
     prefix = base_name(pipeline)
-    return {key: replace(view, id=f"{prefix}-view-{key}") for key, view in views.items()}
+    return {
+        key: replace(view, id=f"{prefix}-view-{key}") for key, view in views_of(pipeline).items()
+    }
 
 
 def digest(objects: Sequence[Json]) -> str:
@@ -256,15 +254,15 @@ class _Board:
             attributes = lens.attributes(panel, self.views)
             for each in attributes["references"]:
                 self.references.append({**each, "name": f"{name}:{each['name']}"})
-            config = {"attributes": attributes, "enhancements": {}}
-            return {**made, "type": "lens", "embeddableConfig": config}
+            shown = {"attributes": attributes, "enhancements": {}}
+            return {**made, "type": "lens", "embeddableConfig": shown}
         part = self._part(name, panel)
         self.parts.append(part)
         reference = f"panel_{name}"
         self.references.append(
             {"type": part["type"], "id": part["id"], "name": f"{name}:{reference}"}
         )
-        config = dict[str, Any](enhancements={})
+        config: Json = {"enhancements": {}}
         if isinstance(panel, Map):
             config |= {"isLayerTOCOpen": False, "hiddenLayers": [], "openTOCDetails": []}
         return {**made, "type": part["type"], "embeddableConfig": config, "panelRefName": reference}

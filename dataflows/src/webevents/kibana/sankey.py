@@ -3,7 +3,7 @@ step of a session, and bands between them as wide as there are sessions that wen
 
 from typing import Any
 
-from webevents.kibana.vega import ask
+from webevents.kibana.vega import FIT, ask
 from webevents.kibana.views import View
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ def sankey(view: View) -> Json:
     return {
         "$schema": "https://vega.github.io/schema/vega/v5.json",
         "description": "Paths of sessions",
-        "autosize": {"type": "fit", "contains": "padding"},
+        "autosize": FIT,
         "padding": 10,
         "data": [
             {
@@ -213,11 +213,16 @@ def _bands() -> list[Json]:
 
 
 def _marks() -> list[Json]:
+    # Clipped, so that the panel's size does not follow from what is drawn.
+    area = {"width": {"signal": "width"}, "height": {"signal": "height"}, "clip": {"value": True}}
+    return [{"type": "group", "encode": {"update": area}, "marks": _shapes()}]
+
+
+def _shapes() -> list[Json]:
     sessions = "format(datum.sessions, ',') + ' sessions'"
     return [
         {
             "type": "path",
-            "name": "bands",
             "from": {"data": "bands"},
             "encode": {
                 "update": {
@@ -232,7 +237,6 @@ def _marks() -> list[Json]:
         },
         {
             "type": "rect",
-            "name": "pages",
             "from": {"data": "placed"},
             "encode": {
                 "update": {

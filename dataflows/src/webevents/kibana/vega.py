@@ -99,17 +99,28 @@ def funnel(view: View) -> Json:
     """Attempts at each funnel by the steps that they reached, with their share of all attempts."""
     steps = {"steps": {"terms": {"field": view.name_of("steps_reached"), "size": 100}}}
     funnels = {"terms": {"field": view.name_of("funnel"), "size": 20}, "aggs": steps}
+    y = {
+        "field": "label",
+        "type": "nominal",
+        "title": None,
+        "sort": {"field": "order", "op": "min"},
+    }
+    x = {"field": "reached", "type": "quantitative", "title": "Attempts that reached the step"}
     return {
         "$schema": LITE,
-        "autosize": {"type": "pad"},
+        "autosize": FIT,
         "data": ask(view, {"funnels": funnels}, "aggregations.funnels.buckets"),
         "transform": [
             {"calculate": "datum.key", "as": "funnel"},
             {"calculate": "datum.doc_count", "as": "attempts"},
+            {"window": [{"op": "row_number", "as": "rank"}]},
             {"flatten": ["steps.buckets"], "as": ["step"]},
-            {"calculate": "datum.step.key", "as": "name"},
+            {"calculate": "datum.funnel + ': ' + datum.step.key", "as": "label"},
             # Names begin with the step's number: "2. cart".
-            {"calculate": "toNumber(split(datum.step.key, '.')[0])", "as": "number"},
+            {
+                "calculate": "datum.rank * 100 + toNumber(split(datum.step.key, '.')[0])",
+                "as": "order",
+            },
             {"calculate": "datum.step.doc_count", "as": "reached"},
             {"calculate": "datum.reached / datum.attempts", "as": "share"},
             {
@@ -117,31 +128,17 @@ def funnel(view: View) -> Json:
                 "as": "shown",
             },
         ],
-        "facet": {"row": {"field": "funnel", "type": "nominal", "title": None}},
-        "spec": {
-            "width": 480,
-            "encoding": {
-                "y": {
-                    "field": "name",
-                    "type": "nominal",
-                    "title": None,
-                    "sort": {"field": "number", "op": "min"},
-                },
-                "x": {
-                    "field": "reached",
-                    "type": "quantitative",
-                    "title": "Attempts that reached the step",
-                },
+        "encoding": {"y": {**y, "axis": {"labelLimit": 260}}, "x": x},
+        "layer": [
+            {
+                "mark": {"type": "bar", "tooltip": {"content": "encoding"}},
+                "encoding": {"color": {"field": "funnel", "type": "nominal", "legend": None}},
             },
-            "layer": [
-                {"mark": {"type": "bar", "color": "#6092c0", "tooltip": {"content": "encoding"}}},
-                {
-                    "mark": {"type": "text", "align": "left", "dx": 4},
-                    "encoding": {"text": {"field": "shown", "type": "nominal"}},
-                },
-            ],
-        },
-        "resolve": {"scale": {"y": "independent"}},
+            {
+                "mark": {"type": "text", "align": "left", "dx": 4},
+                "encoding": {"text": {"field": "shown", "type": "nominal"}},
+            },
+        ],
     }
 
 

@@ -1,9 +1,10 @@
 """The data views of a pipeline: its indices, and what fields are called in their documents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from webevents.events.analytics import KINDS
 from webevents.events.fields import FIELDS, Field, Kind
 from webevents.events.session import SESSION_FIELDS
 from webevents.spec.elasticsearch import DocumentType
@@ -89,6 +90,10 @@ class View:
         return found.name
 
 
+_BLIND = {Kind.STORED}
+"""Kinds that are kept but cannot be asked for."""
+
+
 def views_of(pipeline: WebEventPipeline) -> dict[str, View]:
     """The data views of a pipeline, by key: one for each kind of document that it indexes."""
     spec = pipeline.spec
@@ -101,6 +106,7 @@ def views_of(pipeline: WebEventPipeline) -> dict[str, View]:
         made.append(_sessions(pipeline))
     if spec.source.debezium:
         made += [_table(pipeline, table) for table in spec.source.debezium.tables]
+    made += [_analytics(pipeline, kind) for kind in spec.analytics.kinds]
     return {view.key: view for view in made}
 
 
@@ -110,9 +116,13 @@ def _known(field: Field) -> DocumentField:
     return DocumentField(name, _OF_KIND[field.kind])
 
 
+def _fields(fields: Iterable[Field]) -> dict[str, DocumentField]:
+    return {field.name: _known(field) for field in fields if field.kind not in _BLIND}
+
+
 def _events(pipeline: WebEventPipeline) -> View | None:
     spec = pipeline.spec.index.events
-    fields = {field.name: _known(field) for field in FIELDS}
+    fields = _fields(FIELDS)
     if spec.fields is not None:
         fields = {
             each.field or name: DocumentField(
@@ -140,7 +150,18 @@ def _sessions(pipeline: WebEventPipeline) -> View:
         f"{pipeline.spec.index.sessions.prefix}-*",
         f"Sessions of {pipeline.name}",
         "first_event_timestamp",
-        {field.name: _known(field) for field in SESSION_FIELDS},
+        _fields(SESSION_FIELDS),
+    )
+
+
+def _analytics(pipeline: WebEventPipeline, kind: str) -> View:
+    return View(
+        kind,
+        kind,
+        f"{pipeline.spec.index.analytics.prefix}-{kind}-*",
+        f"{kind.capitalize()} of {pipeline.name}",
+        "timestamp",
+        _fields(KINDS[kind]),
     )
 
 

@@ -129,14 +129,7 @@ def index_templates(pipeline: WebEventPipeline) -> list[Template]:
 
 def analytics_kinds(pipeline: WebEventPipeline) -> dict[str, tuple[Field, ...]]:
     """The kinds of documents of analytics that the pipeline makes, each with its fields."""
-    spec = pipeline.spec.analytics
-    made = {
-        "funnels": bool(spec.funnels),
-        "transitions": spec.transitions.enabled,
-        "retention": spec.retention.enabled,
-        "attribution": spec.attribution.enabled,
-    }
-    return {kind: KINDS[kind] for kind, wanted in made.items() if spec.enabled and wanted}
+    return {kind: KINDS[kind] for kind in pipeline.spec.analytics.kinds}
 
 
 def _daily(pipeline: WebEventPipeline, what: str, prefix: str) -> Template:

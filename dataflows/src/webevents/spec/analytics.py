@@ -187,6 +187,17 @@ class AnalyticsSpec(Model):
         return self
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of documents that are made, where the stage runs."""
+        wanted = {
+            "funnels": bool(self.funnels),
+            "transitions": self.transitions.enabled,
+            "retention": self.retention.enabled,
+            "attribution": self.attribution.enabled,
+        }
+        return tuple(kind for kind, made in wanted.items() if self.enabled and made)
+
+    @property
     def fields(self) -> frozenset[str]:
         """Fields of the event that steps and conversions match by, beside its type and page."""
         matches = [step for funnel in self.funnels for step in funnel.steps]

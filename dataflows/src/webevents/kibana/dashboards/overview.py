@@ -2,7 +2,18 @@
 
 from webevents.kibana import vega
 from webevents.kibana.dashboards import parts as p
-from webevents.kibana.model import Dashboard, Layer, Lens, Metric, Records, Row, Terms, Vega
+from webevents.kibana.model import (
+    Dashboard,
+    Is,
+    Layer,
+    Lens,
+    Metric,
+    Not,
+    Records,
+    Row,
+    Terms,
+    Vega,
+)
 
 OVERVIEW = Dashboard(
     "overview",
@@ -103,6 +114,8 @@ STREAM = Dashboard(
     refresh_s=5,
 )
 
+_FROM_OUTSIDE = Not(Is("referer_medium", ("internal",)))
+
 ACQUISITION = Dashboard(
     "acquisition",
     "Acquisition",
@@ -144,13 +157,18 @@ ACQUISITION = Dashboard(
             15,
             (
                 p.ranking(
-                    "Referring hosts", p.EVENTS, Terms("referer_host", "Host", 20), p.EVENT_COUNT
+                    "Referring hosts",
+                    p.EVENTS,
+                    Terms("referer_host", "Host", 20),
+                    p.EVENT_COUNT,
+                    where=_FROM_OUTSIDE,
                 ),
                 p.ranking(
                     "Referring services",
                     p.EVENTS,
                     Terms("referer_name", "Service", 20),
                     p.EVENT_COUNT,
+                    where=_FROM_OUTSIDE,
                 ),
                 Lens(
                     "Campaigns",

@@ -1,8 +1,8 @@
 """What several dashboards share."""
 
 from webevents.kibana.model import (
+    Condition,
     Control,
-    Exists,
     Figure,
     Is,
     Layer,
@@ -41,7 +41,7 @@ SHARED_CONTROLS = CONTROLS[:3]
 """Those that the documents of the stage analyze have as well."""
 
 
-def number(title: str, view: str, *figures: Figure, where: Exists | Is | None = None) -> Lens:
+def number(title: str, view: str, *figures: Figure, where: Condition | None = None) -> Lens:
     """A figure in large digits."""
     return Lens(title, "number", (Layer(view, figures),), where)
 
@@ -59,9 +59,11 @@ def over_time(
     return Lens(title, shape, (Layer(view, (figure,), by),))
 
 
-def ranking(title: str, view: str, terms: Terms, *figures: Figure) -> Lens:
+def ranking(
+    title: str, view: str, terms: Terms, *figures: Figure, where: Condition | None = None
+) -> Lens:
     """A table of the most frequent values of a field."""
-    return Lens(title, "table", (Layer(view, figures, (terms,)),))
+    return Lens(title, "table", (Layer(view, figures, (terms,)),), where)
 
 
 def bars(title: str, view: str, terms: Terms, figure: Figure) -> Lens:
