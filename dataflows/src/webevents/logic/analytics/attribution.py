@@ -106,7 +106,7 @@ class AttributionReader:
         touches: Sequence[Visit],
     ) -> Fact:
         time_us, _, _, event_id, revenue = mark
-        what = f"{name}\x00{time_us}\x00{event_id}"
+        what = f"conversion\x00{name}\x00{time_us}\x00{event_id}"
         count = len(touches)
 
         def documents() -> list[tuple[str, dict[str, Any]]]:

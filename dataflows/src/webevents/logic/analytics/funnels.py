@@ -92,7 +92,7 @@ class FunnelReader:
     def fact(self, pipeline: str, key: str, attempt: Attempt) -> Fact:
         """What there is to tell of an attempt."""
         visit, times = attempt.visit, attempt.times
-        what = f"{self.name}\x00{visit.start_us}"
+        what = f"funnel\x00{self.name}\x00{visit.start_us}"
 
         def documents() -> list[tuple[str, dict[str, Any]]]:
             names = self._names[: len(times)]
