@@ -28,7 +28,7 @@ class Fact(NamedTuple):
     """All that the documents depend on, of plain values."""
     documents: Callable[[], list[tuple[str, dict[str, Any]]]]
     """Makes the documents: their ids, and their fields without those that all have."""
-    count: int = 1
+    size: int = 1
     """How many documents there are."""
 
 
