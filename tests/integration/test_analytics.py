@@ -26,9 +26,9 @@ from webevents.sources.simulator import run_simulator
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.generator import GeneratorSpec
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
-EVENTS = 40_000
+EVENTS = 16_000
 GENERATOR = {
     "profile": "journeys",
     "seed": 11,
@@ -233,13 +233,13 @@ def test_documents_equal_the_recomputation_through_a_restart_and_kills(
     )
     half = EVENTS // 2
     feed(pipeline, messages.made[:half])
-    check(pipeline, pipeline.run())
+    check(pipeline, pipeline.run(timeout=600))
 
     feed(pipeline, messages.made[half:])
     with pipeline.running("--until-drained") as run:
         for stage in ("analyze", "sessionize", "analyze", "index", "analyze", "analyze"):
             run.kill_worker(stage)
-        report = run.finish()
+        report = run.finish(600)
     assert report["restarts"] == 6
     documents = check(pipeline, report)
     check_figures(pipeline, documents)

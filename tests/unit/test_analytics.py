@@ -140,6 +140,16 @@ def test_a_late_session_joins_two_attempts_into_one() -> None:
     assert reached(made) == [(at(2), 2)]
 
 
+def test_an_attempt_that_begins_earlier_moves_to_the_index_of_its_month() -> None:
+    february = 24 * 27 - 8  # hours from BASE
+    visit = session(february - 0.2, february + 0.2, step(february + 0.1, 1))
+    made = ran(spec_of(), visit)
+    assert [index for index, _ in made.documents if "funnels" in index] == ["funnels-2026.02"]
+    earlier = step(february - 0.1, 1)
+    made.run([visit | {"version": 2, "milestones": [earlier, *visit["milestones"]]}])
+    assert [index for index, _ in made.documents if "funnels" in index] == ["funnels-2026.01"]
+
+
 # Transitions.
 
 
@@ -195,6 +205,15 @@ def test_a_visitor_is_in_each_period_once() -> None:
         (monday, monday, 0, "Email"),
         ("2026-01-12T00:00:00.000000Z", monday, 1, "Email"),
     ]
+
+
+def test_the_cohort_is_remembered_when_its_session_is_not() -> None:
+    spec = spec_of(retention={"period": "day", "periods": 30}, attribution={"lookback": "1d"})
+    made = ran(spec, session(0, 1), session(24 * 10, 24 * 10) | {"session_key": "bob"})
+    made.run([session(24 * 11, 24 * 11)])
+    found = [(d["cohort"], d["period"]) for d in of(made, "retention") if d["session_key"] == "ann"]
+    monday = "2026-01-05T00:00:00.000000Z"
+    assert found == [(monday, 0), (monday, 11)]
 
 
 def test_who_was_away_for_too_long_is_new() -> None:
