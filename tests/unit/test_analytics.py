@@ -216,6 +216,14 @@ def test_the_cohort_is_remembered_when_its_session_is_not() -> None:
     assert found == [(monday, 0), (monday, 11)]
 
 
+def test_a_period_keeps_its_visitor_when_the_later_of_two_sessions_is_retracted() -> None:
+    spec = spec_of(attribution={"enabled": False})
+    thursday = session(72, 72)
+    made = ran(spec, session(0, 1), session(71, 71) | {"session_key": "bob"}, thursday)
+    made.run([thursday | {"version": 2, "retracted": True}])
+    assert [d["session_key"] for d in of(made, "retention")].count("ann") == 1
+
+
 def test_who_was_away_for_too_long_is_new() -> None:
     spec = spec_of(retention={"period": "day", "periods": 2})
     made = ran(spec, session(0, 1), session(1 + 48, 50), session(50 + 48.01, 99))
