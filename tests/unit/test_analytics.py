@@ -323,6 +323,17 @@ def test_a_visitor_with_too_many_sessions_is_full_until_some_are_past() -> None:
     assert made.counts["accepted"] == 12
 
 
+def test_a_visitor_who_is_erased_is_new() -> None:
+    made = ran(spec_of(), session(0, 1, step(0, 1), path=["/"]))
+    assert made.state
+    made.visitors.add(*read_record(json.dumps(session(3, 3)).encode(), bots=False))
+    made.visitors.forget("ann")
+    made.commit()
+    assert not made.state
+    made.run([session(24 * 8, 24 * 8, version=9)])
+    assert [d["period"] for d in of(made, "retention")] == [0, 0]
+
+
 def test_state_of_another_format_is_refused() -> None:
     visitors = PartitionVisitors(PIPELINE, spec_of(), SESSIONS, {})
     with pytest.raises(ValueError, match="incompatible version"):

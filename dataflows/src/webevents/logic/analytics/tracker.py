@@ -144,6 +144,11 @@ class PartitionVisitors:
         self._paths[key, visit.start_us] = path
         return None
 
+    def forget(self, key: str) -> None:
+        """Erase what is known of a visitor; documents are whose who erases them."""
+        self._live[key] = Visitor()
+        self._paths = {place: path for place, path in self._paths.items() if place[0] != key}
+
     def _is_full(self, visits: Sequence[Visit]) -> bool:
         """Whether a visitor has as many sessions as may be remembered."""
         if len(visits) < self._spec.max_sessions and (
