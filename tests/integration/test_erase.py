@@ -111,6 +111,7 @@ def whole(
         },
         "archive": {"enabled": True, "interval": "1s"},
         "loader": {"enabled": True, "schemaName": schema, "every": "1s"},
+        "analytics": {"enabled": True},
         "postgres": json.loads(postgres.model_dump_json(by_alias=True, exclude_none=True)),
         "s3": json.loads(s3.model_dump_json(by_alias=True, exclude_none=True)),
         "topics": {"raw": {"retention": "7d"}, "enriched": {"retention": "1d"}},
@@ -184,6 +185,7 @@ def test_a_person_is_erased_from_every_system(
             topics.enriched.name,
             topics.failed.name,
             topics.sessions.name,
+            topics.analytics.name,
         }
         assert all(p["agesOut"] for p in report["places"] if p["remaining"])
         documents = pipeline.documents("events")
@@ -191,6 +193,13 @@ def test_a_person_is_erased_from_every_system(
         sessions = pipeline.documents("sessions").values()
         assert sessions
         assert not [s for s in sessions if s["session_key"] in ANN]
+        for kind in ("transitions", "retention"):
+            facts = pipeline.documents(f"analytics-{kind}").values()
+            assert facts
+            assert not [fact for fact in facts if fact["session_key"] in ANN]
+        visitors = {m.key(): m.value() for m in read(pipeline, topics.analytics_state_name)}
+        assert [key for key, value in visitors.items() if value and b"visitor" in key]
+        assert not [key for key, value in visitors.items() if value and b"ann-" in key]
         rows = everything(database, schema)
         assert "visitor-1" in rows or "shop.example" in rows
         assert "ann-" not in rows
@@ -212,13 +221,16 @@ def test_a_person_is_erased_from_every_system(
 
         # The topics, where other people's messages may go as well: all of them are read.
         words += [
-            w for topic in ("raw", "enriched", "sessions", "failed") for w in ("--truncate", topic)
+            w
+            for topic in ("raw", "enriched", "sessions", "analytics", "failed")
+            for w in ("--truncate", topic)
         ]
         report = erase(pipeline, *words, "--yes", "--wait", "120")
         assert report["complete"], report
         assert not [value for value in left(report).values() if value], report
-        for topic in (topics.raw, topics.enriched, topics.sessions, topics.failed):
-            assert not [m for m in read(pipeline, topic.name) if b"ann-" in (m.value() or b"")]
+        for name in ("raw", "enriched", "sessions", "analytics", "failed"):
+            messages = read(pipeline, getattr(topics, name).name)
+            assert not [m for m in messages if b"ann-" in (m.value() or b"")]
         assert "later" not in pipeline.documents("events")
         live.interrupt()
         live.finish()

@@ -62,7 +62,7 @@ class TestPipeline:
         for which, defaults in names.items():
             topics[which] = defaults | topics.get(which, {})
         index = spec.setdefault("index", {})
-        for which in ("events", "sessions"):
+        for which in ("events", "sessions", "analytics"):
             index[which] = index.get(which, {}) | {"prefix": f"{self.name}-{which}"}
         document = {
             "apiVersion": "webevents.dev/v1alpha1",
@@ -158,7 +158,7 @@ class TestPipeline:
         return found
 
 
-_TOPICS = ("raw", "enriched", "sessions", "failed", "alerts")
+_TOPICS = ("raw", "enriched", "sessions", "failed", "alerts", "analytics")
 
 
 @dataclass

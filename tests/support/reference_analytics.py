@@ -149,7 +149,7 @@ def _funnel(
             "completed": completed,
             **_about(visit),
         }
-        what = f"{funnel.name}\0{_us(visit['first_event_timestamp'])}"
+        what = f"funnel\0{funnel.name}\0{_us(visit['first_event_timestamp'])}"
         yield "funnels", _id(pipeline, key, what), times[0], body
 
 
@@ -224,7 +224,7 @@ def _conversion(
     spec: AnalyticsSpec,
 ) -> Iterable[tuple[str, str, int, dict[str, Any]]]:
     time, count = _us(milestone["time"]), len(touches)
-    conversion_id = _id(pipeline, key, f"{name}\0{time}\0{milestone['event_id']}")
+    conversion_id = _id(pipeline, key, f"conversion\0{name}\0{time}\0{milestone['event_id']}")
     revenue = milestone.get("revenue", 0.0)
     exact = {
         "first": [Fraction(1)] + [Fraction(0)] * (count - 1),

@@ -85,7 +85,8 @@ class Visitors:
             else:
                 body = json.loads(document.body)
                 assert body.pop("version") == document.version
-                assert body != self.documents.get(place), "told what is known"
+                known = body == self.documents.get(place)
+                assert not known or place[0].startswith("attribution"), "told what is known"
                 self.documents[place] = body
         for key, state in made.state:
             if state is None:

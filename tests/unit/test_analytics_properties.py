@@ -68,7 +68,11 @@ SPECS = [
     spec_of(bots=False, retention={"period": "week", "periods": 3}),
     spec_of(transitions={"by": "eventType"}, attribution={"enabled": False}),
     spec_of(transitions={"enabled": False}, retention={"enabled": False}),
-    spec_of(attribution={"models": ["position"], "lookback": "20s", "maxTouches": 1}),
+    spec_of(
+        funnels=spec_of().model_dump(mode="json", by_alias=True)["funnels"][:1],
+        retention={"period": "day", "periods": 20},
+        attribution={"models": ["position"], "lookback": "20s", "maxTouches": 1},
+    ),
 ]
 Case = tuple[AnalyticsSpec, Partition, list[Message], list[Action]]
 

@@ -111,6 +111,18 @@ def test_the_stages_are_the_pipelines_own_beside_it() -> None:
     assert "raw-web-events" not in {topic.name for topic in made.topics}
 
 
+def test_analytics_are_left_alone() -> None:
+    """They depend on other days too; their topics are the running pipeline's."""
+    own = pipeline(analytics={"enabled": True})
+    made = layout(own, "fix", spec(), NOW)
+    stages = {stage.stage: stage for stage in made.stages}
+    assert list(stages) == ["enrich", "sessionize", "index"]
+    assert not [topic.name for topic in made.topics if "analytics" in topic.name]
+    assert not [topic for stage in made.stages for topic in _topics(stage) if "analytics" in topic]
+    # Sessions are whole all the same.
+    assert stages["sessionize"].analytics == own.spec.analytics
+
+
 def _topics(stage: StageSettings) -> list[str]:
     named = [*stage.topics, stage.output_topic, stage.state_topic, stage.failed_topic]
     return [name for name in named if name]

@@ -184,8 +184,9 @@ def test_the_table_of_drop_reasons_is_complete() -> None:
     dropped |= set(
         re.findall(r'reason = "(\w+)"', (source / "stages" / "sessionize.py").read_text("utf-8"))
     )
-    tracker = (source / "logic" / "sessions" / "tracker.py").read_text("utf-8")
-    dropped |= set(re.findall(r'return "(\w+)"', tracker))
+    for logic in ("sessions", "analytics"):
+        tracker = (source / "logic" / logic / "tracker.py").read_text("utf-8")
+        dropped |= set(re.findall(r'return "(\w+)"', tracker))
     assert len(dropped) >= 5
     section = sections(DOCS / "concepts.md")["The ledger"]
     assert sorted(first_column(section, "drop reason")) == sorted(dropped)

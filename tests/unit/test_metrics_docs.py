@@ -57,7 +57,7 @@ def served(live: Path) -> list[Metric]:
     metrics.assigned("raw", 0, ledger, 1.0)
     metrics.processed(Chunk("raw", 0, [0], [None], [b""], [0]), outcome)
     metrics.committed({("raw", 0): ledger}, 0.1)
-    metrics.looked(Look({("raw", 0): 9}, StageStatus(1, 1.0, 1, 1, 1, 1)))
+    metrics.looked(Look({("raw", 0): 9}, StageStatus(1, 1.0, 1, 1, 1, 1, 1)))
     live.write_text('{"eventsPerSecond": 5}')
     generator = GeneratorMetrics("shop", lambda: 1, live)
     loader = LoaderMetrics("shop")

@@ -67,8 +67,22 @@ def test_what_is_switched_off_is_not_planned() -> None:
     assert plan.indices == {}
 
 
+def test_analytics_are_a_stage_between_sessions_and_the_index() -> None:
+    plan = plan_of({"analytics": {"enabled": True}, "topics": {"sessions": {"partitions": 8}}})
+    stages = {stage.name: stage for stage in plan.stages()}
+    assert list(stages) == ["enrich", "sessionize", "analyze", "index"]
+    assert stages["analyze"].reads == ("web-sessions",)
+    assert stages["analyze"].writes == ("web-analytics", "failed-web-events")
+    assert stages["index"].reads == ("enriched-web-events", "web-sessions", "web-analytics")
+    topics = {topic.name: topic for topic in plan.topics}
+    assert topics["web-analytics-state"].partitions == 8
+    assert topics["web-analytics-state"].config["cleanup.policy"] == "compact"
+    assert plan.indices["funnels"] == "web-analytics-funnels-*"
+    assert len(plan.indices) == 6
+
+
 def test_each_stage_reads_what_one_before_it_writes() -> None:
-    plan = plan_of({"generator": {}})
+    plan = plan_of({"generator": {}, "analytics": {"enabled": True}})
     written = {"raw-web-events"}
     for stage in plan.stages():
         assert set(stage.reads) <= written, stage.name

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from webevents.events.analytics import JOURNEY_FIELDS, KINDS
 from webevents.events.fields import FIELDS, Kind
 from webevents.events.session import SESSION_FIELDS
 from webevents.logic.documents import EXTRA as DOCUMENT_EXTRA
@@ -66,6 +67,25 @@ def test_without_sessions() -> None:
     assert [t.name for t in index_templates(without)] == ["webevents-shop-events"]
 
 
+def test_each_kind_of_analytics_has_an_index_of_its_own() -> None:
+    made = by_name(index_templates(pipeline(analytics={"enabled": True})))
+    kinds = [name for name in made if name.removeprefix("webevents-shop-") in KINDS]
+    assert [made[name]["index_patterns"] for name in kinds] == [
+        [f"web-analytics-{kind}-*"] for kind in KINDS
+    ]
+    settings = by_name(component_templates(pipeline(analytics={"enabled": True})))
+    for name in kinds:
+        assert name in made[name]["composed_of"]
+        assert settings[name]["template"]["settings"]["index"]["gc_deletes"] == "1h"
+    fewer = {"enabled": True, "funnels": [], "retention": {"enabled": False}}
+    assert {t.name for t in index_templates(pipeline(analytics=fewer))} == {
+        "webevents-shop-events",
+        "webevents-shop-sessions",
+        "webevents-shop-transitions",
+        "webevents-shop-attribution",
+    }
+
+
 def test_a_longer_prefix_comes_first() -> None:
     def priority(prefix: str) -> int:
         made = index_templates(pipeline(index={"events": {"prefix": prefix}}))
@@ -97,9 +117,25 @@ def test_every_field_has_a_strict_mapping() -> None:
         Kind.GEO_POINT: "geo_point",
         Kind.STRINGS: "keyword",
         Kind.COUNTS: "flattened",
+        Kind.STORED: "object",
     }
     assert set(expected) == set(Kind)
-    for table, made in ((FIELDS, events), (SESSION_FIELDS, sessions)):
+    more = by_name(component_templates(pipeline(analytics={"enabled": True})))
+    kinds = [
+        (fields, more[f"webevents-shop-{kind}"]["template"]["mappings"])
+        for kind, fields in KINDS.items()
+    ]
+    assert all(made["dynamic"] == "strict" for _, made in kinds)
+    with_journey = more["webevents-shop-sessions"]["template"]["mappings"]
+    assert set(with_journey["properties"]) == {
+        field.name for field in (*SESSION_FIELDS, *JOURNEY_FIELDS)
+    }
+    for table, made in (
+        (FIELDS, events),
+        (SESSION_FIELDS, sessions),
+        (JOURNEY_FIELDS, with_journey),
+        *kinds,
+    ):
         for field in table:
             assert made["properties"][field.name]["type"] == expected[field.kind]
 

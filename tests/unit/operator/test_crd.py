@@ -65,8 +65,8 @@ def test_durations_default_to_what_people_write() -> None:
         name: stage["properties"]["commitInterval"]["default"] for name, stage in stages.items()
     }
     assert intervals == {
-        "capture": "200ms", "enrich": "200ms", "sessionize": "1s",
-        "index": "500ms", "store": "500ms", "detect": "1s", "analyze": "1s",
+        "capture": "200ms", "enrich": "200ms", "sessionize": "1s", "analyze": "1s",
+        "index": "500ms", "store": "500ms", "detect": "1s",
     }  # fmt: skip
 
 

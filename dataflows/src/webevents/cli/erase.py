@@ -34,8 +34,8 @@ def erase(
     truncate: Annotated[
         list[str] | None,
         typer.Option(
-            help="raw, enriched, sessions or failed: delete that topic's messages of everybody up "
-            "to the person's last one. May be repeated."
+            help="raw, enriched, sessions, analytics or failed: delete that topic's messages of "
+            "everybody up to the person's last one. May be repeated."
         ),
     ] = None,
     wait: Annotated[

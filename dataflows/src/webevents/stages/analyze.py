@@ -41,9 +41,13 @@ class AnalyzeProcessor(Processor):
         """Add the session records of a chunk to their visitors."""
         counts = Counts(received=len(chunk.offsets))
         records: list[Record] = []
-        add, bots = self._partitions[chunk.partition].add, self._spec.bots
+        visitors = self._partitions[chunk.partition]
+        add, bots = visitors.add, self._spec.bots
         for position, value in enumerate(chunk.values):
             if value is None:
+                # The erasure of a visitor: see docs/erasure.md.
+                if sought := chunk.keys[position]:
+                    visitors.forget(sought.decode("utf-8", "replace"))
                 counts.drop("tombstone")
                 continue
             try:

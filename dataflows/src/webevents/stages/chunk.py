@@ -73,8 +73,6 @@ class StageStatus:
 
     open_sessions: int | None = None
     """Sessions in memory, which can still change."""
-    visitors: int | None = None
-    """Visitors that analytics remember."""
     outage_since: float | None = None
     """Since when the destination takes nothing, in seconds since the epoch; None where it does."""
     repeated: int | None = None
@@ -85,6 +83,8 @@ class StageStatus:
     """Alerts that are open."""
     notices_waiting: int | None = None
     """What receivers of alerts are still to be told."""
+    visitors: int | None = None
+    """Visitors that analytics remember."""
 
 
 class Processor(ABC):

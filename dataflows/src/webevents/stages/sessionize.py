@@ -29,6 +29,8 @@ class _Partition:
     def __init__(self, sessions: PartitionSessions) -> None:
         self.sessions = sessions
         self.last_event = self.last_published = self.last_idle = time.monotonic()
+        self.forgotten: dict[bytes, None] = {}
+        """Visitors that the analyze stage is to forget too, since the last commit."""
 
 
 class SessionizeProcessor(Processor):
@@ -76,6 +78,8 @@ class SessionizeProcessor(Processor):
                     # The erasure of a visitor: see docs/operations.md.
                     if sought := chunk.keys[position]:
                         partition.sessions.forget(sought.decode("utf-8", "replace"), record_ms)
+                        if self._settings.analytics:
+                            partition.forgotten[sought] = None
                     counts.drop("tombstone")
                     continue
                 key, entry = read(value)
@@ -107,8 +111,11 @@ class SessionizeProcessor(Processor):
             known.last_published = now
         made = sessions.commit(publish_open=publish_open)
         records = [Record(self._output, key, value) for key, value in made.sessions]
+        records += [Record(self._output, key, None) for key in known.forgotten]
+        emitted = len(records)
+        known.forgotten.clear()
         records += [Record(self._state_topic, key, state, partition) for key, state in made.state]
-        return Flush(records, len(made.sessions), sessions.note())
+        return Flush(records, emitted, sessions.note())
 
     def status(self) -> StageStatus:
         """How many sessions are in memory."""

@@ -37,11 +37,11 @@ def bring_templates(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:
 
 def _ours(pattern: str) -> Callable[[str], bool]:
     """Whether an index that a pattern matches is of the pipeline: another one's prefix may begin
-    with ours, so only daily indices count (``<prefix>-YYYY.MM.dd``)."""
+    with ours, so only dated indices count (``<prefix>-YYYY.MM.dd``, analytics ``…-YYYY.MM``)."""
     if not pattern.endswith("-*"):
         return lambda index: True
-    daily = re.compile(re.escape(pattern[:-1]) + r"\d{4,}\.\d{2}\.\d{2}")
-    return lambda index: daily.fullmatch(index) is not None
+    dated = re.compile(re.escape(pattern[:-1]) + r"\d{4,}\.\d{2}(\.\d{2})?")
+    return lambda index: dated.fullmatch(index) is not None
 
 
 def delete_indices(elasticsearch: ElasticsearchSpec, plan: Plan) -> Outcome:

@@ -5,7 +5,9 @@ the converting one among them. Credit is shared in whole millionths and revenue 
 ten-thousandths, so that the shares of a conversion are exactly the whole.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from webevents.events.times import format_time, to_us
 from webevents.logic.analytics.document import Fact, fact_id
@@ -73,9 +75,8 @@ class AttributionReader:
 
     def facts(
         self, pipeline: str, key: str, visits: Sequence[Visit], from_us: int
-    ) -> Iterator[tuple[Visit, Fact]]:
-        """The documents of conversions in sessions that began at a moment or after it, each with
-        the session.
+    ) -> Iterator[Fact]:
+        """The conversions in sessions that began at a moment or after it.
 
         :param visits: the visitor's sessions in the order of time.
         """
@@ -84,41 +85,69 @@ class AttributionReader:
                 continue
             for mark in visit.marks:
                 for name in mark[2]:
-                    for fact in self._conversion(pipeline, key, visits, number, mark, name):
-                        yield visit, fact
+                    touches = self._touches(visits, number, mark[0])
+                    yield self._fact(pipeline, key, visit, mark, name, touches)
 
-    def _conversion(
-        self, pipeline: str, key: str, visits: Sequence[Visit], number: int, mark: Mark, name: str
-    ) -> Iterator[Fact]:
-        time_us, _, _, event_id, revenue = mark
+    def _touches(self, visits: Sequence[Visit], number: int, time_us: int) -> Sequence[Visit]:
         since = time_us - self._lookback_us
-        touches = [visit for visit in visits[: number + 1] if visit.start_us >= since]
-        if not touches:  # the session is longer than the look-back
-            touches = [visits[number]]
-        if len(touches) > self._max_touches:
-            latest = touches[len(touches) - self._max_touches + 1 :]
-            touches = [touches[0], *latest]
-        conversion_id = fact_id(pipeline, key, f"{name}\x00{time_us}\x00{event_id}")
-        credits = {model: MODELS[model](len(touches)) for model in self._models}
-        revenues = {model: shares(revenue, credit) for model, credit in credits.items()}
-        for position, touch in enumerate(touches):
-            yield Fact(
-                "attribution",
-                f"{conversion_id}-{position + 1}",
-                time_us,
-                {
-                    "session_id": session_id(pipeline, key, visits[number].start_us),
-                    "conversion": name,
-                    "conversion_id": conversion_id,
-                    "event_id": event_id,
-                    "revenue": revenue / UNITS,
-                    "touches": len(touches),
+        first = bisect_left(visits, since, 0, number + 1, key=_start)
+        first = min(first, number)  # where the session is longer than the look-back
+        if number + 1 - first <= self._max_touches:
+            return visits[first : number + 1]
+        return [visits[first], *visits[number + 2 - self._max_touches : number + 1]]
+
+    def _fact(
+        self,
+        pipeline: str,
+        key: str,
+        visit: Visit,
+        mark: Mark,
+        name: str,
+        touches: Sequence[Visit],
+    ) -> Fact:
+        time_us, _, _, event_id, revenue = mark
+        what = f"conversion\x00{name}\x00{time_us}\x00{event_id}"
+        count = len(touches)
+
+        def documents() -> list[tuple[str, dict[str, Any]]]:
+            conversion_id = fact_id(pipeline, key, what)
+            credits = {model: MODELS[model](count) for model in self._models}
+            revenues = {model: shares(revenue, credit) for model, credit in credits.items()}
+            common = {
+                "session_id": session_id(pipeline, key, visit.start_us),
+                "conversion": name,
+                "conversion_id": conversion_id,
+                "event_id": event_id,
+                "revenue": revenue / UNITS,
+                "touches": count,
+            }
+            made = []
+            for position, touch in enumerate(touches):
+                fields: dict[str, Any] = {
+                    **common,
                     "touch": position + 1,
                     "touch_session_id": session_id(pipeline, key, touch.start_us),
                     "touch_timestamp": format_time(touch.start_us),
                     "days_before": round((time_us - touch.start_us) / _DAY_US, 6),
-                    **{f"credit_{m}": each[position] / WHOLE for m, each in credits.items()},
-                    **{f"revenue_{m}": each[position] / UNITS for m, each in revenues.items()},
                     **about_fields(touch.about),
-                },
-            )
+                }
+                for model in self._models:
+                    fields[f"credit_{model}"] = credits[model][position] / WHOLE
+                    fields[f"revenue_{model}"] = revenues[model][position] / UNITS
+                made.append((touch_id(conversion_id, position + 1), fields))
+            return made
+
+        cause = (visit.start_us, revenue, [(touch.start_us, touch.about) for touch in touches])
+        return Fact("attribution", what, time_us, visit.start_us, cause, documents, count)
+
+
+def touch_id(conversion_id: str, touch: int) -> str:
+    """The identifier of a conversion's touch.
+
+    :param touch: from 1 on.
+    """
+    return f"{conversion_id}-{touch}"
+
+
+def _start(visit: Visit) -> int:
+    return visit.start_us

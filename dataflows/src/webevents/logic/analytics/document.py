@@ -1,6 +1,7 @@
-"""One document of analytics, and the message that carries it to the index stage."""
+"""What documents of analytics are made from, and the messages that carry them."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,17 +11,25 @@ import xxhash
 from webevents.events.times import format_time, from_us
 
 _encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class Fact(NamedTuple):
-    """A document before it is encoded."""
+    """What documents are about: an attempt, a visitor in a period, a conversion."""
 
     kind: str
     """One of :data:`webevents.events.analytics.KINDS`."""
-    id: str
+    key: str
+    """Tells it from the visitor's others."""
     timestamp_us: int
-    fields: dict[str, Any]
-    """Without those that all documents have."""
+    final_us: int
+    """It is final when no session that began by then can change."""
+    cause: Any
+    """All that the documents depend on, of plain values."""
+    documents: Callable[[], list[tuple[str, dict[str, Any]]]]
+    """Makes the documents: their ids, and their fields without those that all have."""
+    size: int = 1
+    """How many documents there are."""
 
 
 def fact_id(pipeline: str, key: str, what: str) -> str:
@@ -29,33 +38,45 @@ def fact_id(pipeline: str, key: str, what: str) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def body_of(pipeline: str, key: str, fact: Fact) -> bytes:
-    """The document's JSON without its version."""
-    head = {
-        "timestamp": format_time(fact.timestamp_us),
-        "pipeline": pipeline,
-        "session_key": key,
-    }
-    return _encode(head | fact.fields)
+def digest_of(cause: Any) -> int:
+    """64 bits that stand for plain values, the same in every process."""
+    return xxhash.xxh3_64_intdigest(_pack(cause))
 
 
-digest_of = xxhash.xxh3_64_intdigest
-"""64 bits that stand for a document."""
+class Messages:
+    """Makes the messages that carry a visitor's documents.
 
+    :param version: of all of them.
+    """
 
-def message(kind: str, id_: str, timestamp_us: int, version: int, body: bytes | None) -> bytes:
-    """The message of a document, or of its end where there is no body."""
-    envelope: dict[str, Any] = {
-        "kind": kind,
-        "id": id_,
-        "version": version,
-        "timestamp": format_time(timestamp_us),
-    }
-    if body is None:
-        envelope["retracted"] = True
-    else:
-        envelope["document"] = msgspec.Raw(b'{"version":%d,' % version + body[1:])
-    return _encode(envelope)
+    def __init__(self, pipeline: str, key: str, version: int) -> None:
+        self._common = {"pipeline": pipeline, "session_key": key, "version": version}
+        self._version = version
+
+    def of(self, kind: str, id_: str, timestamp_us: int, fields: dict[str, Any]) -> bytes:
+        """The message of a document."""
+        timestamp = format_time(timestamp_us)
+        return _encode(
+            {
+                "kind": kind,
+                "id": id_,
+                "version": self._version,
+                "timestamp": timestamp,
+                "document": {"timestamp": timestamp, **self._common, **fields},
+            }
+        )
+
+    def end_of(self, kind: str, id_: str, timestamp_us: int) -> bytes:
+        """The message that a document is no more."""
+        return _encode(
+            {
+                "kind": kind,
+                "id": id_,
+                "version": self._version,
+                "timestamp": format_time(timestamp_us),
+                "retracted": True,
+            }
+        )
 
 
 def month_of(us: int) -> tuple[int, int]:

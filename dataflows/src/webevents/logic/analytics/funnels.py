@@ -9,7 +9,7 @@ attempts at the same funnel.
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from webevents.events.times import format_time, to_us
 from webevents.logic.analytics.document import Fact, fact_id
@@ -90,14 +90,13 @@ class FunnelReader:
         return visit.start_us if self.span_us is None else end_us
 
     def fact(self, pipeline: str, key: str, attempt: Attempt) -> Fact:
-        """The document of an attempt."""
+        """What there is to tell of an attempt."""
         visit, times = attempt.visit, attempt.times
-        names = self._names[: len(times)]
-        return Fact(
-            "funnels",
-            fact_id(pipeline, key, f"{self.name}\x00{visit.start_us}"),
-            times[0],
-            {
+        what = f"funnel\x00{self.name}\x00{visit.start_us}"
+
+        def documents() -> list[tuple[str, dict[str, Any]]]:
+            names = self._names[: len(times)]
+            fields = {
                 "session_id": session_id(pipeline, key, visit.start_us),
                 "funnel": self.name,
                 "steps": len(self._codes),
@@ -108,5 +107,8 @@ class FunnelReader:
                 "duration_seconds": round((times[-1] - times[0]) / 1e6, 6),
                 "completed": len(times) == len(self._codes),
                 **about_fields(visit.about),
-            },
-        )
+            }
+            return [(fact_id(pipeline, key, what), fields)]
+
+        cause = (times, self._names, visit.about)
+        return Fact("funnels", what, times[0], attempt.final_us, cause, documents)

@@ -1,6 +1,7 @@
 """Retention: in which periods after their first one visitors come back."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from webevents.events.times import format_time, to_us
 from webevents.logic.analytics.document import Fact, fact_id
@@ -36,7 +37,7 @@ class RetentionReader:
     def facts(
         self, pipeline: str, key: str, seen: Seen | None, visits: Sequence[Visit], from_us: int
     ) -> Iterator[Fact]:
-        """The documents of periods that end after a moment.
+        """What there is to tell of periods that end after a moment.
 
         :param seen: what is known of the sessions before these.
         :param visits: in the order of time.
@@ -51,13 +52,22 @@ class RetentionReader:
             cohort_us = self.period_of(seen.first_us)
             number = (period_us - cohort_us) // self.length_us
             if number < self._spec.periods:
-                yield Fact(
-                    "retention",
-                    fact_id(pipeline, key, f"retention\x00{period_us}"),
-                    period_us,
-                    {
-                        "cohort": format_time(cohort_us),
-                        "period": number,
-                        **about_fields(seen.about),
-                    },
-                )
+                yield self._fact(pipeline, key, period_us, cohort_us, seen.about)
+
+    def _fact(
+        self,
+        pipeline: str,
+        key: str,
+        period_us: int,
+        cohort_us: int,
+        about: tuple[str | None, ...],
+    ) -> Fact:
+        what = f"retention\x00{period_us}"
+        number = (period_us - cohort_us) // self.length_us
+
+        def documents() -> list[tuple[str, dict[str, Any]]]:
+            fields = {"cohort": format_time(cohort_us), "period": number, **about_fields(about)}
+            return [(fact_id(pipeline, key, what), fields)]
+
+        final_us = period_us + self.length_us - 1
+        return Fact("retention", what, period_us, final_us, (cohort_us, about), documents)

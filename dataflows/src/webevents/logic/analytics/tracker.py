@@ -9,11 +9,15 @@ from typing import Any
 import msgspec
 
 from webevents.events.times import SECOND_US, to_us
-from webevents.logic.analytics.attribution import AttributionReader
-from webevents.logic.analytics.document import Fact, body_of, digest_of, message, month_of
+from webevents.logic.analytics.attribution import AttributionReader, touch_id
+from webevents.logic.analytics.document import Fact, Messages, digest_of, fact_id, month_of
 from webevents.logic.analytics.funnels import FunnelReader
 from webevents.logic.analytics.retention import RetentionReader
-from webevents.logic.analytics.transitions import transition_id, transitions
+from webevents.logic.analytics.transitions import (
+    transition_fields,
+    transition_id,
+    transitions,
+)
 from webevents.logic.analytics.visits import Known, Path, Visit, Visitor
 from webevents.logic.sessions.record import session_id
 from webevents.logic.sessions.timers import Timers
@@ -140,6 +144,11 @@ class PartitionVisitors:
         self._paths[key, visit.start_us] = path
         return None
 
+    def forget(self, key: str) -> None:
+        """Erase what is known of a visitor; documents are whose who erases them."""
+        self._live[key] = Visitor()
+        self._paths = {place: path for place, path in self._paths.items() if place[0] != key}
+
     def _is_full(self, visits: Sequence[Visit]) -> bool:
         """Whether a visitor has as many sessions as may be remembered."""
         if len(visits) < self._spec.max_sessions and (
@@ -205,66 +214,69 @@ class PartitionVisitors:
         self, key: str, visitor: Visitor, visit: Visit, path: Path
     ) -> Iterator[tuple[str, bytes]]:
         """Bring the documents of a session's path to what holds now."""
-        before, told = visit.told, []
-        if self._spec.transitions.enabled and visit.alive:
-            for fact in transitions(self._pipeline, key, visit, path, self._spec.transitions):
-                body = body_of(self._pipeline, key, fact)
-                digest = digest_of(body)
-                place = len(told)
-                told.append(digest)
-                if place >= len(before) or before[place] != digest:
-                    yield key, message(fact.kind, fact.id, fact.timestamp_us, visitor.version, body)
-        if len(told) < len(before):
-            session = session_id(self._pipeline, key, visit.start_us)
-            for step in range(len(told) + 1, len(before) + 1):
-                yield (
-                    key,
-                    message(
-                        "transitions",
-                        transition_id(session, step),
-                        visit.start_us,
-                        visitor.version,
-                        None,
-                    ),
-                )
+        spec, before = self._spec.transitions, visit.told
+        pairs = transitions(path, spec) if spec.enabled and visit.alive else []
+        told = [digest_of((pair, visit.about)) for pair in pairs]
         visit.told = tuple(told)
+        if visit.told == before:
+            return
+        session = session_id(self._pipeline, key, visit.start_us)
+        messages = Messages(self._pipeline, key, visitor.version)
+        for number, (digest, pair) in enumerate(zip(told, pairs, strict=True)):
+            if number >= len(before) or before[number] != digest:
+                fields = transition_fields(session, visit, number + 1, *pair)
+                id_ = transition_id(session, number + 1)
+                yield key, messages.of("transitions", id_, visit.start_us, fields)
+        for number in range(len(told), len(before)):
+            id_ = transition_id(session, number + 1)
+            yield key, messages.end_of("transitions", id_, visit.start_us)
 
     def _tell(self, key: str, visitor: Visitor) -> Iterator[tuple[str, bytes]]:
         """Bring a visitor's other documents to what holds now.
 
         What was final at the last commit is left alone: no record since then can have changed it.
         """
-        published, version = visitor.published, visitor.version
+        messages = Messages(self._pipeline, key, visitor.version)
+        published = visitor.published
         wanted: dict[str, Known] = {}
-        for fact, final_us in self._facts(key, visitor):
-            body = body_of(self._pipeline, key, fact)
-            now = Known(fact.kind, digest_of(body), fact.timestamp_us, final_us)
-            wanted[fact.id] = now
-            known = published.get(fact.id)
-            if known is not None and known.digest == now.digest:
-                continue
-            if known is not None and month_of(known.timestamp_us) != month_of(now.timestamp_us):
-                yield key, message(known.kind, fact.id, known.timestamp_us, version, None)
-            yield key, message(fact.kind, fact.id, fact.timestamp_us, version, body)
-        for id_, known in published.items():
-            if id_ not in wanted and known.final_us >= self._fixed_us:
-                yield key, message(known.kind, id_, known.timestamp_us, version, None)
+        for fact in self._facts(key, visitor):
+            kind, what, timestamp_us, final_us, cause, documents, count = fact
+            digest = digest_of(cause)
+            now = Known(kind, digest, timestamp_us, final_us, count)
+            wanted[what] = now
+            known = published.get(what)
+            if known is not None:
+                if known.digest == digest:
+                    continue
+                moved = month_of(known.timestamp_us) != month_of(timestamp_us)
+                for id_ in self._ids(key, what, known)[0 if moved else count :]:
+                    yield key, messages.end_of(kind, id_, known.timestamp_us)
+            for id_, fields in documents():
+                yield key, messages.of(kind, id_, timestamp_us, fields)
+        for what, known in published.items():
+            if what not in wanted and known.final_us >= self._fixed_us:
+                for id_ in self._ids(key, what, known):
+                    yield key, messages.end_of(known.kind, id_, known.timestamp_us)
         visitor.published = wanted
 
-    def _facts(self, key: str, visitor: Visitor) -> Iterator[tuple[Fact, int]]:
-        """The documents that can still change, each with what time makes it final."""
+    def _ids(self, key: str, what: str, known: Known) -> list[str]:
+        """The ids of a fact's documents."""
+        id_ = fact_id(self._pipeline, key, what)
+        if known.kind != "attribution":
+            return [id_]
+        return [touch_id(id_, touch) for touch in range(1, known.count + 1)]
+
+    def _facts(self, key: str, visitor: Visitor) -> Iterator[Fact]:
+        """What can still change of what there is to tell."""
         visits, fixed_us, name = visitor.alive(), self._fixed_us, self._pipeline
         for reader in self._funnels:
             resume_us = visitor.resume.get(reader.name, -1)
             for attempt in reader.attempts(visits, resume_us, fixed_us):
-                yield reader.fact(name, key, attempt), attempt.final_us
+                yield reader.fact(name, key, attempt)
         if self._retention:
-            length_us = self._retention.length_us
-            for fact in self._retention.facts(name, key, visitor.seen, visits, fixed_us):
-                yield fact, fact.timestamp_us + length_us - 1
+            yield from self._retention.facts(name, key, visitor.seen, visits, fixed_us)
         if self._spec.attribution.enabled:
-            for visit, fact in self._attribution.facts(name, key, visits, fixed_us):
-                yield fact, visit.start_us
+            yield from self._attribution.facts(name, key, visits, fixed_us)
 
     # Letting go.
 

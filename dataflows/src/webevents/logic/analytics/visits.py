@@ -32,17 +32,19 @@ class Visit(msgspec.Struct, array_like=True, gc=False):
     marks: tuple[Mark, ...] = ()
     """In the order of time."""
     told: tuple[int, ...] = ()
-    """Digests of its transitions' documents that readers have, while it can still change."""
+    """Digests of its transitions that readers have, while it can still change."""
 
 
 class Known(msgspec.Struct, array_like=True, gc=False):
-    """A document that readers have."""
+    """A fact whose documents readers have."""
 
     kind: str
     digest: int
     timestamp_us: int
     final_us: int
     """It is final when no session that began by then can change."""
+    count: int
+    """How many documents it has."""
 
 
 class Seen(msgspec.Struct, array_like=True, gc=False):
@@ -62,7 +64,7 @@ class Visitor(msgspec.Struct, array_like=True, gc=False):
     visits: list[Visit] = []
     """In the order of their start."""
     published: dict[str, Known] = {}
-    """By the document's id; without transitions, and without what can no longer change."""
+    """By the fact's key; without transitions, and without what can no longer change."""
     resume: dict[str, int] = {}
     """By funnel: the end of its last attempt that can no longer change."""
     seen: Seen | None = None

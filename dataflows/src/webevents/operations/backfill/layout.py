@@ -135,9 +135,15 @@ def layout(pipeline: WebEventPipeline, name: str, spec: BackfillSpec, now: datet
     for workload in plan.stages():
         settings = workload.settings
         assert isinstance(settings, StageSettings)
+        if settings.stage == "analyze":
+            continue  # sessions of some days are not all that analytics depend on
         update: dict[str, object] = {"group": f"{pipeline.name}-{end}-{settings.stage}"}
         if settings.stage == "index":
             update["shadow"] = ShadowSettings(indices=shadows)
+            update["analytics_topic"] = None
+            update["topics"] = tuple(t for t in settings.topics if t != of.topics.analytics.name)
         stages.append(settings.model_copy(update=update))
-    own = tuple(topic for topic in plan.topics if copied or topic.name != raw)
+    others = {of.topics.analytics.name, of.topics.analytics_state_name}
+    others |= set() if copied else {raw}
+    own = tuple(topic for topic in plan.topics if topic.name not in others)
     return Layout(raw, copied, topics.enriched.name, own, tuple(stages))

@@ -63,6 +63,9 @@ class Topics:
         self.failed = names.failed.name
         self.sessions = names.sessions.name if pipeline.spec.sessions.enabled else None
         self.state = names.state_name if pipeline.spec.sessions.enabled else None
+        analyzes = pipeline.spec.analytics.enabled
+        self.analytics = names.analytics.name if analyzes else None
+        self.analytics_state = names.analytics_state_name if analyzes else None
 
     def scan(self, person: Person) -> dict[str, Found]:
         """Look at every message; what is found is learnt from.
@@ -93,7 +96,21 @@ class Topics:
                 # A state's key is its start and the session key.
                 sought = key.decode("utf-8", "replace").partition("|")[2]
                 found.saw(message, mine=message.value() is not None and sought in person.keys)
+        self._scan_analytics(person, made)
         return made
+
+    def _scan_analytics(self, person: Person, made: dict[str, Found]) -> None:
+        """Documents of analytics and the state of visitors; the key is the session key."""
+        keys = {key.encode() for key in person.keys}
+        if self.analytics is not None:
+            found = made[self.analytics] = Found(self.analytics)
+            for message in self._observer.messages(self.analytics):
+                found.saw(message, mine=message.key() in keys)
+        if self.analytics_state is not None:
+            found = made[self.analytics_state] = Found(self.analytics_state)
+            newest = {m.key(): m for m in self._observer.messages(self.analytics_state)}
+            for key, message in newest.items():
+                found.saw(message, mine=message.value() is not None and key in keys)
 
     def _is_failed_of(self, person: Person, value: bytes | None) -> bool:
         if value is None:
@@ -137,8 +154,8 @@ class Topics:
         groups = {s.group: list(s.reads) for s in stages if s.group}
         topics = sorted({topic for names in groups.values() for topic in names})
         deadline = time.monotonic() + seconds
-        # What enrich has yet to read, sessionize reads after it, and index after that.
-        for _ in range(3):
+        # What enrich has yet to read, sessionize, analyze and index read after it.
+        for _ in range(4):
             ends = self._observer.offsets(topics)
             while late := self._behind(groups, ends):
                 if time.monotonic() > deadline:

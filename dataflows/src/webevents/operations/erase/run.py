@@ -8,6 +8,7 @@ from webevents.connectors.elasticsearch import BulkWriter, connect
 from webevents.connectors.kafka import client_config
 from webevents.connectors.kafka_observe import Observer
 from webevents.errors import UserError
+from webevents.events.analytics import KINDS
 from webevents.operations.backfill.state import states
 from webevents.operations.erase.archive import Archive
 from webevents.operations.erase.kafka import Found, Topics, place_of
@@ -19,7 +20,9 @@ from webevents.spec.pipeline import WebEventPipeline
 
 ROUNDS = 10
 """Times that newly linked identifiers are followed; more is no person."""
-TRUNCATED = ("raw", "enriched", "sessions", "failed")
+TRUNCATED = ("raw", "enriched", "sessions", "analytics", "failed")
+ERASED = ("events", "sessions", *KINDS)
+"""Documents that are the pipeline's own; others follow tables."""
 
 
 class Erasure:
@@ -55,8 +58,8 @@ class Erasure:
 
         :param erase: False looks only.
         :param follow: also the identifiers that stand beside the given ones in events.
-        :param truncate: topics (raw, enriched, sessions, failed) whose messages up to the person's
-            last one are deleted, of everybody.
+        :param truncate: topics (raw, enriched, sessions, analytics, failed) whose messages up to
+            the person's last one are deleted, of everybody.
         :param wait_s: how long the stages may take to read what is there.
         :raises UserError: when a system does not do what it is asked.
         :raises KafkaException: when the brokers do not answer.
@@ -111,7 +114,7 @@ class Erasure:
                 erased |= self._rows.erase(self._person)
             if self._documents is not None:
                 for what in self._documents.names():
-                    if what in ("events", "sessions"):
+                    if what in ERASED:
                         place = self._documents.place(what, self._person)
                         erased[place.where] = self._documents.erase(what, self._person, writer)
             if self._archive is not None:
@@ -149,7 +152,7 @@ class Erasure:
         places: list[Place] = []
         for found in topics.values():
             place = place_of(found)
-            if found.topic != self._topics.state:
+            if found.topic not in (self._topics.state, self._topics.analytics_state):
                 place.ages_out = self._topics.ages_out(found)
             places.append(place)
         if self._archive is not None:
@@ -161,7 +164,7 @@ class Erasure:
             for place, what in zip(
                 places[-len(self._documents.names()) :], self._documents.names(), strict=True
             ):
-                if what not in ("events", "sessions"):
+                if what not in ERASED:
                     place.note = "follows a table: delete the rows there"
         if self._rows is not None:
             self._rows.learn(person)

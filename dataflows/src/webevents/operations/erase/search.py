@@ -5,6 +5,7 @@ from typing import Any
 
 from webevents.connectors.elasticsearch import BulkWriter, SearchClient, explained, refresh
 from webevents.errors import UserError
+from webevents.events.analytics import KINDS
 from webevents.logic.documents import Document
 from webevents.operations.erase.person import ID_FIELDS, Person
 from webevents.operations.erase.report import Place
@@ -39,7 +40,7 @@ class Documents:
         self._sessions = spec.sessions.enabled
 
     def names(self) -> list[str]:
-        """What is written: events, sessions, and each captured table."""
+        """What is written: events, sessions, kinds of analytics, and each captured table."""
         return list(self._patterns)
 
     def find(self, what: str, person: Person) -> Iterator[dict[str, Any]]:
@@ -82,6 +83,10 @@ class Documents:
                 for part in _parts(values):
                     yield {"terms": {field: part}}
             ids: Sequence[str] = sorted(person.session_ids)
+        elif what in KINDS:
+            for part in _parts(sorted(person.keys)):
+                yield {"terms": {"session_key": part}}
+            ids = []
         else:
             for name, value in sorted(person.pairs):
                 for field in self._fields[name]:
@@ -118,7 +123,7 @@ class Documents:
         return Place("search", self._patterns[what], found, 0, found)
 
     def erase(self, what: str, person: Person, writer: BulkWriter) -> int:
-        """Delete the documents; sessions in a version that no older record brings back.
+        """Delete the documents; those that have versions in one that no older record brings back.
 
         :returns: how many.
         :raises UserError: when one is not deleted.
@@ -126,7 +131,7 @@ class Documents:
         batch: list[Document] = []
         erased = 0
         for hit in list(self.find(what, person)):
-            version = hit["_version"] + 1 if what == "sessions" else None
+            version = hit["_version"] + 1 if what in ("sessions", *KINDS) else None
             batch.append(Document(hit["_index"], hit["_id"], None, version))
             if len(batch) == PAGE:
                 erased += _delete(writer, batch)
