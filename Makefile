@@ -63,6 +63,14 @@ test-collector: $(READY) ## Run the collector's tests, with the vendors' tracker
 bench-collector: $(READY) ## Measure the collector beside plain servers: CPU, latency, memory
 	$(BIN)/python tests/bench/collector.py
 
+.PHONY: test-live
+test-live: $(READY) ## Run the live page's tests, in Chromium too
+	@scripts/test-live
+
+.PHONY: bench-live
+bench-live: $(READY) ## Measure what VIEWERS=1000 of the live page cost
+	PYTHONPATH=tests/support $(BIN)/python tests/bench/live.py
+
 .PHONY: bench-alerts
 bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean traffic
 	$(BIN)/python tests/bench/alerts.py
