@@ -141,7 +141,7 @@ class _Run:
         collector = self._pipeline.spec.collector
         scheme = "https" if collector and collector.tls else "http"
         page = "/demo (a shop whose visitor is you)" if collector and collector.demo_page else ""
-        lines = []
+        lines: list[str] = []
         for name, address in self._workloads.addresses().items():
             if name == LIVE:
                 lines.insert(0, f"live page http://{address}")
