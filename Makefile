@@ -67,6 +67,14 @@ bench-collector: $(READY) ## Measure the collector beside plain servers: CPU, la
 test-kibana: $(READY) ## Run the tests of Kibana's dashboards, with the Vega panels drawn in Chromium
 	@scripts/test-kibana
 
+.PHONY: test-live
+test-live: $(READY) ## Run the live page's tests, in Chromium too
+	@scripts/test-live
+
+.PHONY: bench-live
+bench-live: $(READY) ## Measure what VIEWERS=1000 of the live page cost
+	PYTHONPATH=tests/support $(BIN)/python tests/bench/live.py
+
 .PHONY: bench-alerts
 bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean traffic
 	$(BIN)/python tests/bench/alerts.py

@@ -11,6 +11,8 @@ from prometheus_client.metrics_core import Metric
 from webevents.events.event import InvalidEvent
 from webevents.events.failed import failed_record
 from webevents.events.ledger import Counts, PartitionLedger
+from webevents.live.metrics import GAUGES as LIVE_GAUGES
+from webevents.live.metrics import LiveMetrics
 from webevents.sources.collector.metrics import GAUGES, CollectorMetrics
 from webevents.stages.chunk import Chunk, Outcome, Record, StageStatus
 from webevents.stages.loader.load import Round
@@ -40,7 +42,7 @@ def rows(head: str) -> list[list[str]]:
 
 
 def served(live: Path) -> list[Metric]:
-    """All metrics of a worker that has met everything, a generator, a loader and a collector."""
+    """All metrics: of a worker that has met everything, and of every other process."""
     metrics = TaskMetrics("shop", "enrich", "failed", keeps_state=True)
     ledger = PartitionLedger(0, 3, Counts(3, 1, 1, {"late": 1}))
     where = {"topic": "raw", "partition": 0, "offset": 0}
@@ -67,7 +69,10 @@ def served(live: Path) -> list[Metric]:
     collector.refused("not_found")
     collector.events("json", "shop", "delivered", 1)
     collector.gauges = lambda: dict.fromkeys(GAUGES, 1.0)
-    sources = (metrics, generator, loader, collector)
+    page = LiveMetrics("shop")
+    page.request("/", 200)
+    page.gauges = lambda: dict.fromkeys(LIVE_GAUGES, 1.0)
+    sources = (metrics, generator, loader, collector, page)
     families: dict[str, Metric] = {}
     for source in sources:
         for each in source.registry.collect():

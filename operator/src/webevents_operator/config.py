@@ -54,9 +54,9 @@ class OperatorConfig(Model):
     pod_monitors: bool = True
     """Whether a PodMonitor is made where that API exists."""
     network_policies: bool = True
-    """Whether collectors get a NetworkPolicy that opens only their ports."""
+    """Whether collectors and live pages get a NetworkPolicy that opens only their ports."""
     metrics_from: tuple[dict[str, Any], ...] = ()
-    """Who may reach the metrics of collectors, as peers of a NetworkPolicy; everyone when empty."""
+    """Who may reach their metrics, as peers of a NetworkPolicy; everyone when empty."""
     resync_interval: Duration = timedelta(seconds=30)
     """How often topics, templates, tables, dashboards and secrets are looked at again."""
     ledger_interval: Duration = timedelta(seconds=30)

@@ -13,6 +13,7 @@ from webevents.cli import (
     erase,
     inspect,
     kibana,
+    live,
     query,
     run,
     sources,
@@ -29,7 +30,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, sources, inspect, trace, backfill, erase, query, kibana, workloads, collect):
+for module in (
+    run,
+    sources,
+    inspect,
+    trace,
+    backfill,
+    erase,
+    query,
+    kibana,
+    workloads,
+    collect,
+    live,
+):
     module.register(app)
 
 

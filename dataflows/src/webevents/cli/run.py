@@ -47,6 +47,12 @@ def run(
             help="Serve each workload's metrics on a free port, and write prometheus-targets.json.",
         ),
     ] = False,
+    open_page: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="Open the live page in a browser, from a terminal of a desktop."
+        ),
+    ] = False,
     kafka: c.Kafka = None,
     kafka_tls: c.KafkaTlsFlag = False,
     kafka_ca: c.KafkaCa = None,
@@ -104,6 +110,7 @@ def run(
         data_dir=data_dir,
         until_drained=until_drained,
         metrics=metrics,
+        open_page=open_page,
     )
     if report is not None and not report.parent.is_dir():
         raise UserError(f"--report: the folder {report.parent} does not exist")

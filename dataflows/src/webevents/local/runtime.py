@@ -24,6 +24,7 @@ from webevents.connectors.kafka import client_config, ensure_topics
 from webevents.connectors.kafka_observe import Observer
 from webevents.errors import UserError
 from webevents.local import running
+from webevents.local.browser import Page, has_desktop
 from webevents.local.live import Watch
 from webevents.local.needs import servers_for, with_spec
 from webevents.local.summary import Summary
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from webevents.local.capture import LocalCapture
 
 LOOK_EVERY_S = 1.0
+LIVE = "live"
+"""The workload whose page people look at."""
 DRAIN_STALL_S = 60.0
 """A drain that makes no progress for this long is given up, and said to be unfinished."""
 
@@ -62,6 +65,8 @@ class RunOptions:
     """Stop as soon as what is in the topics is processed."""
     metrics: bool = False
     """Serve the workloads' metrics, and write where for Prometheus."""
+    open_page: bool = False
+    """Open the live page in a browser, where there is a desktop to show it."""
 
 
 def run_pipeline(pipeline: WebEventPipeline, options: RunOptions, console: Console) -> Summary:
@@ -121,23 +126,28 @@ class _Run:
             facts[0] += f"   PostgreSQL {pipeline.spec.postgres.address}"
         if source := pipeline.spec.source.debezium:
             facts.append(f"source database PostgreSQL {source.postgres.address}")
-        facts += self._collecting()
+        facts += self._serving()
         facts.append(f"logs {folder / 'workloads'}   Ctrl-C stops and drains")
         self._watch = Watch(console, facts)
+        self._page = Page(
+            self._workloads.addresses().get(LIVE),
+            wanted=options.open_page and console.is_terminal and has_desktop(),
+        )
         self._interrupts = 0
         self._ledger: PipelineLedger | None = None
 
-    def _collecting(self) -> list[str]:
-        """Where websites can send events, and where the demo's shop is."""
+    def _serving(self) -> list[str]:
+        """Where the live page is, and where websites can send events."""
         collector = self._pipeline.spec.collector
-        if collector is None:
-            return []
-        scheme = "https" if collector.tls else "http"
-        page = "/demo (a shop whose visitor is you)" if collector.demo_page else ""
-        return [
-            f"{name} {scheme}://{address}{page}"
-            for name, address in self._workloads.addresses().items()
-        ]
+        scheme = "https" if collector and collector.tls else "http"
+        page = "/demo (a shop whose visitor is you)" if collector and collector.demo_page else ""
+        lines: list[str] = []
+        for name, address in self._workloads.addresses().items():
+            if name == LIVE:
+                lines.insert(0, f"live page http://{address}")
+            else:
+                lines.append(f"{name} {scheme}://{address}{page}")
+        return lines
 
     def run(self) -> Summary:
         """Prepare, run, drain, sum up."""
@@ -148,7 +158,7 @@ class _Run:
             ensure_templates(self._elastic, self._plan.templates)
         self._make_tables()
         if not self._console.is_terminal:  # there the screen says it all the time
-            for line in self._collecting():
+            for line in self._serving():
                 self._console.print(line, highlight=False)
         self._tell_metrics()
         problems: list[str] = []
@@ -236,6 +246,7 @@ class _Run:
         """Look once, show it, keep the workloads alive, and wait for the next look."""
         next_look = time.monotonic() + LOOK_EVERY_S
         self._workloads.keep_alive()
+        self._page.open_once()
         if ledger := self._look():
             self._ledger = ledger
             self._watch.show(ledger, self._raw_events(), self._found(), doing)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from webevents.connectors.kafka import Topic
+from webevents.live.settings import LiveSettings, LiveTopics
 from webevents.logic.rows.tables import table_names
 from webevents.plan.capture import capture_topics, connector, table_indices, table_templates
 from webevents.plan.model import Plan, Template, Workload
@@ -60,6 +61,8 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
         workloads.append(_loader(pipeline))
     if spec.alerts.enabled:
         workloads.append(_detect(pipeline, workloads))
+    if spec.live.enabled:
+        workloads.append(_live(pipeline, workloads))
     if spec.collector and spec.collector.enabled:
         workloads.insert(0, _collector(pipeline, spec.collector))
     if spec.generator and spec.generator.enabled:
@@ -363,6 +366,26 @@ def _detect(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
         groups={other.name: (other.group, other.reads) for other in others if other.group},
     )
     return _stage(pipeline, "detect", spec.stages.detect, settings)
+
+
+def _live(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
+    spec = pipeline.spec
+    settings = LiveSettings(
+        pipeline=pipeline.name,
+        topics=LiveTopics(
+            raw=spec.topics.raw.name,
+            enriched=spec.topics.enriched.name,
+            sessions=spec.topics.sessions.name if spec.sessions.enabled else None,
+            failed=spec.topics.failed.name,
+            alerts=spec.topics.alerts.name if spec.alerts.enabled else None,
+        ),
+        key=spec.sessions.key,
+        gap=spec.sessions.gap,
+        kafka=spec.kafka,
+        live=spec.live,
+        groups={other.name: (other.group, other.reads) for other in others if other.group},
+    )
+    return Workload("live", ("live",), settings, replicas=1, port=spec.live.port)
 
 
 def _loader(pipeline: WebEventPipeline) -> Workload:

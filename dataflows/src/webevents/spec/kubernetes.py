@@ -35,6 +35,7 @@ WorkloadName = Literal[
     "archive",
     "loader",
     "detect",
+    "live",
 ]
 LabelValue = Annotated[str, Field(max_length=63)]
 """A label's value."""

@@ -14,6 +14,7 @@ from webevents.spec.generator import GeneratorSpec
 from webevents.spec.kafka import KafkaSpec, TopicsSpec
 from webevents.spec.kibana import KibanaSpec
 from webevents.spec.kubernetes import DeletionPolicySpec, PodsSpec
+from webevents.spec.live import LiveSpec
 from webevents.spec.postgres import PostgresSpec, StoreSpec
 from webevents.spec.s3 import ArchiveSpec, LoaderSpec, S3Spec
 from webevents.spec.source import SourceSpec
@@ -62,6 +63,8 @@ class PipelineSpec(Model):
     """Archived events in PostgreSQL."""
     alerts: AlertsSpec = AlertsSpec()
     """What is watched, when it is an alert, and who is told."""
+    live: LiveSpec = LiveSpec()
+    """A page in the browser that shows the pipeline at work."""
     stages: StagesSpec = StagesSpec()
     """Workers and pace of each stage."""
     pods: PodsSpec = PodsSpec()

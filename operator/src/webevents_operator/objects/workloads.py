@@ -9,6 +9,7 @@ again. A collector is a matter of its own (``collector``).
 import json
 from collections.abc import Mapping
 
+from webevents.live.settings import LiveSettings
 from webevents.plan.model import Workload
 from webevents.sources.settings import GeneratorSettings
 from webevents_operator import names
@@ -23,6 +24,7 @@ from webevents_operator.kinds import (
 from webevents_operator.objects.budget import disruption_budget
 from webevents_operator.objects.collector import collector_objects
 from webevents_operator.objects.frame import Frame, digest
+from webevents_operator.objects.page import page_objects
 from webevents_operator.objects.pods import pod_template
 from webevents_operator.objects.settings import live_digest, live_settings, settings_of
 
@@ -30,6 +32,8 @@ from webevents_operator.objects.settings import live_digest, live_settings, sett
 def workload_objects(frame: Frame, workload: Workload) -> list[Object]:
     """The objects that bring a workload about."""
     made = [_config_map(frame, workload)]
+    if isinstance(workload.settings, LiveSettings):
+        return [*made, *page_objects(frame, workload, _stateful_set(frame, workload))]
     if workload.port is not None:
         return made + collector_objects(frame, workload)
     if not workload.replicas and comes_to_an_end(workload):

@@ -1,9 +1,6 @@
 """Serving: Granian in this process's event loop, until it is asked to stop."""
 
 import asyncio
-import contextlib
-import resource
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +13,7 @@ from granian.server.embed import Server
 
 from webevents.connectors.kafka import client_config, read_secret
 from webevents.errors import UserError
+from webevents.listen import allow_connections, check_port
 from webevents.sources.collector.app import App
 from webevents.sources.collector.delivery import Delivery
 from webevents.sources.collector.metrics import CollectorMetrics
@@ -64,8 +62,8 @@ async def serve(
     sites = Sites(live, spec.allowed_origins, replicas)
     if sites.open:
         log.warning("no sites are named in spec.collector.sites: anybody may send")
-    _check_port(host, port)
-    _allow_connections(spec.limits.max_connections)
+    check_port(host, port, "spec.collector.port")
+    allow_connections(spec.limits.max_connections)
     delivery = Delivery(_producer_maker(settings), _spool(settings, spool))
     try:
         app = App(settings, sites, delivery, metrics)
@@ -187,27 +185,3 @@ def _tls(spec: CollectorTls | None) -> dict[str, Any]:
         "ssl_key_password": read_secret("key password", password, None) if password else None,
         "ssl_protocol_min": SSLProtocols.tls12 if spec.min_version == "1.2" else SSLProtocols.tls13,
     }
-
-
-def _check_port(host: str, port: int) -> None:
-    """Granian shares its port with whoever else has it, and would get every second request."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UserError(
-                f"cannot listen on {host} port {port} ({error.strerror}): stop the program that "
-                "has it, or choose another port (spec.collector.port)"
-            ) from None
-
-
-def _allow_connections(wanted: int) -> None:
-    """Raise the limit of open files as far as that is allowed: a connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = wanted + 1024
-    if soft != resource.RLIM_INFINITY and soft < need:
-        target = need if hard == resource.RLIM_INFINITY else min(need, hard)
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))

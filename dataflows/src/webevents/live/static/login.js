@@ -1,0 +1,3 @@
+if (location.search === "?wrong") {
+  document.getElementById("wrong").textContent = "This is not the token.";
+}
