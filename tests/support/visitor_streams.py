@@ -18,7 +18,6 @@ from webevents.logic.documents import AnalyticsDocuments
 from webevents.spec.analytics import AnalyticsSpec
 from webevents.spec.stages import SessionsSpec
 
-
 _FIELDS = {kind: {field.name for field in fields} for kind, fields in KINDS.items()}
 
 
