@@ -11,11 +11,14 @@ from typing import Any
 from reference_analytics import Documents
 from session_streams import PIPELINE, Action
 
+from webevents.events.analytics import KINDS
 from webevents.logic.analytics.tracker import PartitionVisitors
 from webevents.logic.analytics.visits import read_record
 from webevents.logic.documents import AnalyticsDocuments
 from webevents.spec.analytics import AnalyticsSpec
 from webevents.spec.stages import SessionsSpec
+
+_FIELDS = {kind: {field.name for field in fields} for kind, fields in KINDS.items()}
 
 
 @dataclass
@@ -84,6 +87,7 @@ class Visitors:
                 assert self.documents.pop(place, None) is not None, "retracted what nobody knew"
             else:
                 body = json.loads(document.body)
+                assert body.keys() <= _FIELDS[place[0].partition("-")[0]], "the mapping is strict"
                 assert body.pop("version") == document.version
                 known = body == self.documents.get(place)
                 assert not known or place[0].startswith("attribution"), "told what is known"
