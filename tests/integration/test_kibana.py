@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import subprocess
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,12 +82,9 @@ GENERATOR = {
         "bots": 0.03,
     },
 }
-RUN = f"k{uuid.uuid4().hex[:8]}"
 SPEC: dict[str, Any] = {
     "sessions": {"key": ["user_id"], "allowedLateness": "2h", "idleTimeout": "1h"},
     "analytics": {"enabled": True, "retention": {"period": "day"}},
-    "topics": {"analytics": {"name": f"{RUN}-analytics"}},
-    "index": {"analytics": {"prefix": f"{RUN}-analytics"}},
 }
 NOT_IN_TRUTH = {"Versions of a session"}
 """The recomputation knows of no versions, which tell the order of corrections alone."""
@@ -189,7 +185,7 @@ def filled(kafka: str, elasticsearch: str, tmp_path_factory: pytest.TempPathFact
     for (index, _), document in analyze(sessions.values(), spec.analytics, pipeline.name).items():
         analytics[index.rpartition("-")[0]].append(document)
     search = Elasticsearch(elasticsearch)
-    search.indices.refresh(index=f"{RUN}-analytics-*")
+    search.indices.refresh(index=f"{pipeline.name}-analytics-*")
     return Filled(
         pipeline,
         search,
