@@ -46,7 +46,7 @@ from webevents.sources.output import KafkaOutput
 from webevents.sources.simulator import run_simulator
 from webevents.spec.generator import GeneratorSpec
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 NPM = ROOT / "tests" / "kibana"
@@ -176,7 +176,7 @@ def filled(kafka: str, elasticsearch: str, tmp_path_factory: pytest.TempPathFact
     events = [json.loads(enricher.enrich(each, decode_event(each))) for each in raw.values()]
     journey = journey_of(spec.analytics, lambda event: revenue_of(event, spec.sessions))
     sessions = recompute(events, spec.sessions, pipeline.name, more=journey)
-    pipeline.run()
+    pipeline.run(timeout=480)
     assert len(pipeline.documents("events")) == len(raw)
     for session_id, session in pipeline.documents("sessions").items():
         # Which sessions the end of the stream leaves open differs by partition.
