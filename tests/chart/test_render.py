@@ -50,6 +50,21 @@ def test_the_made_files_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
+def test_dashboards_go_into_the_kibana_that_the_chart_makes(render: Render, file: str) -> None:
+    objects = render(file)
+    text = of(objects, "ConfigMap", "web-web-event-pipeline-operator")["data"]["operator.yaml"]
+    connection = OperatorConfig.model_validate(yaml.safe_load(text)).connections.kibana
+    made = [each["metadata"]["name"] for each in objects if each["kind"] == "Kibana"]
+    assert bool(connection) == bool(made)
+    if connection:
+        # ECK's names: of the service, and of the Secret with the certificate.
+        assert connection.url and connection.url.startswith(f"https://{made[0]}-kb-http.")
+        assert connection.tls and connection.tls.ca_file == (
+            f"secret:{made[0]}-kb-http-certs-public/ca.crt"
+        )
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_operator_and_pipeline_understand_what_they_are_given(render: Render, file: str) -> None:
     objects = render(file)
     text = of(objects, "ConfigMap", "web-web-event-pipeline-operator")["data"]["operator.yaml"]

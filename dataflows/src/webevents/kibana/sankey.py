@@ -11,14 +11,17 @@ Json = dict[str, Any]
 STEPS = 4
 """Transitions that are shown, from the session's first one on."""
 PAGES = 8
-"""Pages that are told apart, in each step."""
+"""Pages that are told apart in each column; others are one bar, and so is the end."""
+_ASKED = 40
+"""Pages that are asked for in each step, and pages after each of them."""
+EXIT, OTHERS = "(exit)", "(others)"
 _GAP = 8
 """Pixels between two pages of a column."""
 
 
 def sankey(view: View) -> Json:
     """Sessions by the pages that they went through, step by step."""
-    terms: Json = {"size": PAGES}
+    terms: Json = {"size": _ASKED}
     aggregations = {
         "steps": {
             "filter": {"range": {view.name_of("step"): {"lte": STEPS}}},
@@ -46,12 +49,20 @@ def sankey(view: View) -> Json:
         "padding": 10,
         "data": [
             {
-                "name": "ways",
+                "name": "all",
                 **ask(view, aggregations, "aggregations.steps.step.buckets"),
-                "transform": _ways(),
+                "transform": [*_rows(), *_keys()],
             },
-            _ends("starts", "from", "datum.step - 1"),
-            _ends("targets", "to", "datum.step"),
+            _ends("allStarts", "all", "from", "datum.step - 1"),
+            _ends("allTargets", "all", "to", "datum.step"),
+            {
+                "name": "ranked",
+                "source": ["allStarts", "allTargets"],
+                "transform": [*_pages(), *_ranked()],
+            },
+            {"name": "ways", "source": "all", "transform": [*_merged(), *_keys()]},
+            _ends("starts", "ways", "from", "datum.step - 1"),
+            _ends("targets", "ways", "to", "datum.step"),
             {"name": "pages", "source": ["starts", "targets"], "transform": _pages()},
             {
                 "name": "columns",
@@ -101,7 +112,7 @@ def sankey(view: View) -> Json:
     }
 
 
-def _ways() -> list[Json]:
+def _rows() -> list[Json]:
     """A row for each step, page and next page."""
     return [
         {"type": "formula", "as": "step", "expr": "datum.key"},
@@ -111,16 +122,58 @@ def _ways() -> list[Json]:
         {"type": "formula", "as": "to", "expr": "datum.right.key"},
         {"type": "formula", "as": "sessions", "expr": "datum.right.doc_count"},
         {"type": "project", "fields": ["step", "from", "to", "sessions"]},
+    ]
+
+
+def _keys() -> list[Json]:
+    """Where a way begins and ends: column and page."""
+    return [
         {"type": "formula", "as": "source", "expr": "(datum.step - 1) + '|' + datum.from"},
         {"type": "formula", "as": "target", "expr": "datum.step + '|' + datum.to"},
     ]
 
 
-def _ends(name: str, page: str, column: str) -> Json:
+def _ranked() -> list[Json]:
+    """What each page is called in its column: itself, or one of the others."""
+    called = f"datum.rank <= {PAGES} || datum.page == '{EXIT}' ? datum.page : '{OTHERS}'"
+    rank = {"type": "window", "groupby": ["column"], "sort": _LARGEST_FIRST}
+    return [
+        {**rank, "ops": ["row_number"], "as": ["rank"]},
+        {"type": "formula", "as": "called", "expr": called},
+    ]
+
+
+def _merged() -> list[Json]:
+    """The ways between the pages that are told apart."""
+    return [
+        {
+            "type": "lookup",
+            "from": "ranked",
+            "key": "key",
+            "fields": ["source", "target"],
+            "values": ["called"],
+            "as": ["fromCalled", "toCalled"],
+        },
+        {
+            "type": "aggregate",
+            "groupby": ["step", "fromCalled", "toCalled"],
+            "ops": ["sum"],
+            "fields": ["sessions"],
+            "as": ["sessions"],
+        },
+        {"type": "formula", "as": "from", "expr": "datum.fromCalled"},
+        {"type": "formula", "as": "to", "expr": "datum.toCalled"},
+    ]
+
+
+_LARGEST_FIRST = {"field": ["sessions", "page"], "order": ["descending", "ascending"]}
+
+
+def _ends(name: str, source: str, page: str, column: str) -> Json:
     """The pages on one side of the ways, with the sessions that come or go there."""
     return {
         "name": name,
-        "source": "ways",
+        "source": source,
         "transform": [
             {"type": "formula", "as": "column", "expr": column},
             {"type": "formula", "as": "page", "expr": f"datum.{page}"},
@@ -150,19 +203,18 @@ def _pages() -> list[Json]:
 
 
 def _placed() -> list[Json]:
-    largest_first = {"field": ["sessions", "page"], "order": ["descending", "ascending"]}
     return [
         {
             "type": "stack",
             "groupby": ["column"],
-            "sort": largest_first,
+            "sort": _LARGEST_FIRST,
             "field": "sessions",
             "as": ["top", "bottom"],
         },
         {
             "type": "window",
             "groupby": ["column"],
-            "sort": largest_first,
+            "sort": _LARGEST_FIRST,
             "ops": ["row_number"],
             "as": ["row"],
         },
