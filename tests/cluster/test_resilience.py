@@ -190,6 +190,47 @@ def test_a_pipeline_that_goes_while_nobody_watches(
     assert operator.get("/healthz") == 200
 
 
+def test_watches_that_the_server_breaks_off_with_an_error(
+    kube: Kube, namespace: str, start_operator: StartOperator, proxy: ApiProxy
+) -> None:
+    operator = start_operator(kubeconfig=proxy.kubeconfig)
+    proxy.broken_watches = ""
+    proxy.end_watches()
+    for kind in ("WebEventPipeline", "StatefulSet"):
+        eventually(
+            lambda kind=kind: operator.metrics("webevents_operator_watch_restarts_total").get(
+                f'{{kind="{kind}"}}', 0
+            )
+        )
+    proxy.broken_watches = None
+    kube.create(pipeline(namespace, "shop", _spec("127.0.0.1:9")))
+    with operator.within(60):
+        eventually(
+            lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "shop"), "Ready"),
+            lambda c: c.get("reason") == "KafkaUnavailable",
+        )
+    assert operator.stop() == 0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_api_server_that_refuses_the_operator_for_a_while(
+    kube: Kube, namespace: str, start_operator: StartOperator, proxy: ApiProxy, status: int
+) -> None:
+    operator = start_operator(kubeconfig=proxy.kubeconfig)
+    proxy.refusal = status
+    proxy.end_watches()
+    eventually(lambda: proxy.refusals >= 5)
+    time.sleep(5)
+    assert operator.process and operator.process.poll() is None, operator.log.read_text()[-2000:]
+    proxy.refusal = None
+    kube.create(pipeline(namespace, "shop", _spec("127.0.0.1:9")))
+    with operator.within(60):
+        eventually(
+            lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "shop"), "Ready"),
+            lambda c: c.get("reason") == "KafkaUnavailable",
+        )
+
+
 def test_health_proves_work(
     kube: Kube, namespace: str, start_operator: StartOperator, proxy: ApiProxy
 ) -> None:

@@ -27,6 +27,7 @@ _EXPIRED = {
     "message": "too old resource version",
     "code": 410,
 }
+_INTERNAL = {"reason": "InternalError", "message": "etcd event received", "code": 500}
 _HOP = {"host", "transfer-encoding", "content-length", "connection", "content-encoding"}
 
 
@@ -47,6 +48,11 @@ class ApiProxy:
         self.fault_share = 0.0
         """Share of requests that are answered with 429, 500 or not at all."""
         self.faults = 0
+        self.refusal: int | None = None
+        """The status with which everything is refused, if it is."""
+        self.refusals = 0
+        self.broken_watches: str | None = None
+        """Part of the path of watches that begin with an error 500 of the server."""
         self.expired = False
         """Whether watches are refused, because what they would go on from is too long ago."""
         self._watches: weakref.WeakSet[aiohttp.ClientResponse] = weakref.WeakSet()
@@ -78,6 +84,10 @@ class ApiProxy:
     def expire_watches(self) -> None:
         """End all watches; until ``expired`` is taken back, they cannot go on where they were."""
         self.expired = True
+        self.end_watches()
+
+    def end_watches(self) -> None:
+        """Break off all watches."""
 
         def end() -> None:
             for answer in list(self._watches):
@@ -116,6 +126,13 @@ class ApiProxy:
         await self._runner.cleanup()
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
+        if self.refusal:
+            self.refusals += 1
+            body = {"kind": "Status", "apiVersion": "v1", "code": self.refusal, "message": "no"}
+            return web.json_response(body, status=self.refusal)
+        broken = self.broken_watches is not None and self.broken_watches in request.path
+        if broken and "watch" in request.query:
+            return web.json_response({"type": "ERROR", "object": _EXPIRED | _INTERNAL})
         if self.expired and "watch" in request.query:
             await asyncio.sleep(0.5)
             self.ended_watches.add(request.path)

@@ -61,7 +61,7 @@ class Kube:
     def __post_init__(self) -> None:
         config = KubeConfig.from_file(self.kubeconfig).get()
         assert config
-        self._client = Client(config=config, field_manager="test", timeout=httpx2.Timeout(30))
+        self._client = Client(config=config, field_manager="test", timeout=httpx2.Timeout(120))
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """An object, or None."""

@@ -84,10 +84,8 @@ class Engine:
         # All claims are known before the first pass, so that the oldest wins from the beginning.
         spaces: list[str | None] = [*self.place.namespaces] if self.place.namespaces else [None]
         for namespace in spaces:
-            found, _ = await self.cluster.list(kinds.PIPELINE, namespace, {})
-            for each in found:
-                kind = {"apiVersion": kinds.PIPELINE.api_version, "kind": kinds.PIPELINE.kind}
-                self.seen(each | kind)
+            async for each in self.cluster.listing(kinds.PIPELINE, namespace, {}):
+                self.seen(each)
         await self.watches.start()
         self._tasks = [
             *(asyncio.create_task(self._work()) for _ in range(self.config.workers)),

@@ -13,6 +13,8 @@ from webevents_operator.diff import Ref
 from webevents_operator.kinds import BY_NAME, Kind, Object
 
 TIMEOUT_S = 30.0
+_PAGE = 100
+"""Objects of one answer to a list."""
 
 
 class ApiFailure(Exception):
@@ -46,6 +48,24 @@ def _asking(what: str) -> Iterator[None]:
         raise ApiFailure(what, 0, f"no answer ({reason})") from None
     except ValueError as error:  # a proxy's page where JSON should be
         raise ApiFailure(what, 502, f"not an answer of the API server ({error})") from None
+
+
+class Listing:
+    """Objects of a list as they come; ``version`` is that of the list, once they have."""
+
+    def __init__(self, kind: Kind, answer: Any) -> None:
+        self._kind, self._answer = kind, answer
+
+    async def __aiter__(self) -> AsyncIterator[Object]:
+        with _asking(f"list {self._kind.plural}"):
+            async for each in self._answer:
+                # Items of a list do not say of what kind they are.
+                yield each | {"apiVersion": self._kind.api_version, "kind": self._kind.kind}
+
+    @property
+    def version(self) -> str:
+        """The version of the list, from which a watch goes on."""
+        return str(self._answer.resourceVersion or "")
 
 
 class Cluster:
@@ -137,12 +157,15 @@ class Cluster:
         self, kind: Kind, namespace: str | None, labels: dict[str, str]
     ) -> tuple[list[Object], str]:
         """The objects of a kind in a namespace or all (None), and the version of the list."""
-        with _asking(f"list {kind.plural}"):
-            answer = self._client.list(
-                kind.resource, namespace=namespace or "*", labels=dict(labels), chunk_size=500
-            )
-            found = [dict(each) async for each in answer]
-            return found, str(answer.resourceVersion or "")
+        listing = self.listing(kind, namespace, labels)
+        return [each async for each in listing], listing.version
+
+    def listing(self, kind: Kind, namespace: str | None, labels: dict[str, str]) -> "Listing":
+        """The same one by one, for many: thousands at once would take ten times their memory."""
+        answer = self._client.list(
+            kind.resource, namespace=namespace or "*", labels=dict(labels), chunk_size=_PAGE
+        )
+        return Listing(kind, answer)
 
     async def watch(
         self, kind: Kind, namespace: str | None, labels: dict[str, str], version: str

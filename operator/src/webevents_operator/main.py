@@ -3,24 +3,22 @@
 import asyncio
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import kopf
 import structlog
 import typer
 
 from webevents.errors import UserError
 from webevents.stages.metrics_server import metrics_server
-from webevents_operator import kinds, metrics
+from webevents_operator import metrics
 from webevents_operator.config import load_config
 from webevents_operator.engine import Engine, Place
+from webevents_operator.following import follow
 from webevents_operator.kube import ApiFailure
-from webevents_operator.names import Key
 
 log = structlog.get_logger()
 
@@ -73,54 +71,13 @@ def run(
 
 
 async def serve(engine: Engine) -> None:
-    """Run an engine on Kopf's watch until the process is told to stop.
+    """Run an engine until the process is told to stop.
 
     :raises UserError: where the API server does not let us look.
     """
-    registry = kopf.OperatorRegistry()
-    settings = kopf.OperatorSettings()
-    settings.posting.enabled = False
-    settings.watching.server_timeout = 290
-    settings.watching.client_timeout = 330
-    settings.watching.connect_timeout = 30
-    settings.networking.request_timeout = 30
-    # Namespaces and kinds are known; following them needs roles on the whole cluster, and Kopf
-    # asks again and again for what it is refused before it begins to watch.
-    settings.scanning.disabled = True
-
-    @kopf.on.login(registry=registry)
-    def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-        # Called again when the server refuses the credentials, so that renewed ones are read.
-        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(
-            **arguments
-        )
-
-    @kopf.on.event(
-        kinds.PIPELINE.group, kinds.PIPELINE.version, kinds.PIPELINE.plural, registry=registry
-    )
-    async def changed(event: Any, **_: Any) -> None:
-        resource = event["object"]
-        metadata = resource["metadata"]
-        if event["type"] == "DELETED":
-            engine.gone(Key(metadata["namespace"], metadata["name"]))
-        else:
-            engine.seen(resource)
-
     await _begin(engine)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    namespaces = engine.place.namespaces
     try:
-        await kopf.operator(
-            registry=registry,
-            settings=settings,
-            standalone=True,
-            clusterwide=namespaces is None,
-            namespaces=namespaces or (),
-            stop_flag=stop,
-        )
+        await follow(engine)
     finally:
         await engine.stop()
 

@@ -4,7 +4,7 @@ Objects are kept as JSON text without what nobody looks at: a thousand pipelines
 of them, and as Python's dictionaries they would take ten times the memory.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,13 +73,14 @@ class Store:
             self._drop(key, ref_of(found))
         return key
 
-    def replace(self, kind: Kind, namespace: str | None, found: Iterable[Object]) -> Iterator[Key]:
-        """Take note of all objects of a kind, of one namespace or all; yields whose changed."""
-        present = set()
-        for each in found:
-            present.add((owner_key(each), ref_of(each)))
-            if key := self.put_child(each):
-                yield key
+    def retain(
+        self, kind: Kind, namespace: str | None, present: Set[tuple[Key | None, Ref]]
+    ) -> Iterator[Key]:
+        """Forget objects of a kind, of one namespace or all, that are not there any more.
+
+        :param present: those that are, with the pipelines that they belong to.
+        :returns: the pipelines whose objects have gone.
+        """
         for key, children in list(self._children.items()):
             for ref in list(children):
                 of_these = ref.kind == kind.kind and namespace in (None, ref.namespace)

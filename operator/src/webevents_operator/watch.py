@@ -7,10 +7,11 @@ from collections.abc import Callable
 import structlog
 
 from webevents_operator import kinds, metrics, names
+from webevents_operator.diff import ref_of
 from webevents_operator.kinds import Kind
 from webevents_operator.kube import ApiFailure, Cluster
 from webevents_operator.names import Key
-from webevents_operator.store import Store
+from webevents_operator.store import Store, owner_key
 
 log = structlog.get_logger()
 
@@ -71,10 +72,14 @@ class Watches:
         ]
 
     async def _list(self, kind: Kind, namespace: str | None) -> str:
-        found, version = await self._cluster.list(kind, namespace, _OURS)
-        for key in self._store.replace(kind, namespace, _of(kind, found)):
+        listing, present = self._cluster.listing(kind, namespace, _OURS), set()
+        async for each in listing:
+            present.add((owner_key(each), ref_of(each)))
+            if key := self._store.put_child(each):
+                self._changed(key)
+        for key in self._store.retain(kind, namespace, present):
             self._changed(key)
-        return version
+        return listing.version
 
     async def _follow(self, kind: Kind, namespace: str | None, version: str) -> None:
         failures = 0
@@ -104,9 +109,9 @@ class Watches:
                 what, found = await asyncio.wait_for(anext(changes), QUIET_S)
             except StopAsyncIteration:
                 return
-            (complete,) = _of(kind, [found])
+            found |= {"apiVersion": kind.api_version, "kind": kind.kind}
             gone = what == "DELETED"
-            key = self._store.remove_child(complete) if gone else self._store.put_child(complete)
+            key = self._store.remove_child(found) if gone else self._store.put_child(found)
             if key is not None:
                 self._changed(key)
 
@@ -125,8 +130,3 @@ class Watches:
         for tasks in self._tasks.values():
             for task in tasks:
                 task.cancel()
-
-
-def _of(kind: Kind, found: list[kinds.Object]) -> list[kinds.Object]:
-    """Items of a list do not say of what kind they are."""
-    return [each | {"apiVersion": kind.api_version, "kind": kind.kind} for each in found]

@@ -261,9 +261,10 @@ def test_the_store_notices_what_went_while_nobody_watched(make_frame: MakeFrame)
     assert store.put_child(objects[0]) is None  # nothing new about it
     assert "managedFields" not in store.children(key)[ref_of(objects[0])]["metadata"]
     maps = [each for each in objects if each["kind"] == "ConfigMap"]
-    assert list(store.replace(kinds.CONFIG_MAP, "web", maps[1:])) == [key]
+    present = {(key, ref_of(each)) for each in maps[1:]}
+    assert list(store.retain(kinds.CONFIG_MAP, "web", present)) == [key]
     assert ref_of(maps[0]) not in store.children(key)
-    assert list(store.replace(kinds.CONFIG_MAP, "elsewhere", [])) == []
+    assert list(store.retain(kinds.CONFIG_MAP, "elsewhere", set())) == []
     foreign = kinds.CONFIG_MAP.of("a", "web", metadata={"labels": {}})
     assert store.put_child(foreign) is None
 
