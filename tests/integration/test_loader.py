@@ -239,6 +239,32 @@ def test_an_archive_is_kept_and_loaded_once(lab: LabFactory) -> None:
     loader.check()
 
 
+def test_tables_of_the_reference_system_are_loaded_into_and_keep_their_rows(
+    lab: LabFactory,
+) -> None:
+    loader = lab()
+    with connect(loader.database.spec) as connection:
+        connection.execute(f"CREATE SCHEMA {loader.name}")
+        connection.execute(f"SET search_path = {loader.name}")
+        connection.execute(
+            "CREATE TABLE events (user_id text, event_type text, url text, timestamp timestamp); "
+            "CREATE TABLE scroll_events (url text PRIMARY KEY, scroll_count integer, "
+            "user_id text, timestamp timestamp); "
+            "INSERT INTO events VALUES ('ann', 'click', '/', '2020-01-01'); "
+            "INSERT INTO scroll_events VALUES ('https://shop/0', 100, 'ann', '2020-01-01')"
+        )
+    loader.put(0, range(40))
+    for _ in range(2):
+        loader.load()
+        assert loader.rows("SELECT user_id, url FROM events WHERE record IS NULL") == [("ann", "/")]
+        sent = [event for event in loader.sent.values() if event]
+        scrolls = Counter(e["page_url"] for e in sent if e["event_type"] == "scroll")
+        found = dict(loader.rows("SELECT url, scroll_count FROM scroll_events"))
+        assert found == scrolls | {"https://shop/0": 100 + scrolls["https://shop/0"]}
+        others = sum(e["event_type"] != "scroll" for e in sent)
+        assert loader.rows("SELECT count(*) FROM events") == [(others + 1,)]
+
+
 def test_an_object_that_grew_brings_only_its_new_lines(lab: LabFactory) -> None:
     loader = lab()
     key = loader.put(0, range(10, 40))
@@ -433,14 +459,18 @@ def test_the_example_has_the_raw_topics_figures_whatever_is_killed(
     kafka: str, s3: EmbeddedS3, database: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     example = Example(kafka, s3, database, tmp_path)
-    with example.pipeline.running("--seconds", "30", "--metrics") as run:
-        for name in ("loader", "archive", "loader", "archive"):
-            time.sleep(5)
+    with example.pipeline.running("--seconds", "40", "--metrics") as run:
+        for name in ("loader", "archive", "generator", "enrich", "loader", "archive"):
+            time.sleep(4)
             _kill(run.process.pid, name)
+        # The store cannot be killed here: it keeps its objects in memory.
+        database.kill()
+        time.sleep(1)
+        database.start()
         _wait_for_metric(example, "loader", "webevents_loader_messages_total")
         _wait_for_metric(example, "archive", "webevents_objects_waiting", at_least=0)
         report = run.finish()
-    assert report["restarts"] == 4
+    assert report["restarts"] == 6
     example.load()
     types, scrolls, failures = example.tables()
     assert {"click", "view", "purchase", "page_view"} == types.keys()

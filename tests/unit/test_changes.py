@@ -121,6 +121,9 @@ def test_a_large_value_that_an_update_left_alone_is_taken_from_before_it() -> No
         (value("c", None), "invalid_change"),
         (value("c", {"id": 1}, lsn=-1), "invalid_change"),
         (value("c", {"id": 1}, lsn=2**63), "invalid_change"),
+        (value("c", {"id": 1}, ts_us=-1), "invalid_change"),
+        (value("c", {"id": 1}, ts_us=2**63 - 1), "invalid_change"),
+        (value("c", {"id": 1}, columns=["id"]), "invalid_change"),  # type: ignore[list-item]
         (b'{"a":' * 100_000, "invalid_json"),
         (json.dumps({**json.loads(value("c", {"id": 1})), "schema": 1}).encode(), "invalid_change"),
     ],
@@ -146,7 +149,7 @@ def test_no_bytes_bring_the_decoder_down(its_key: bytes, message: bytes) -> None
 
 
 def unscaled(number: int) -> str:
-    return base64.b64encode(number.to_bytes(9, "big", signed=True)).decode()
+    return base64.b64encode(number.to_bytes(30, "big", signed=True)).decode()
 
 
 @pytest.mark.parametrize(
@@ -179,6 +182,17 @@ def unscaled(number: int) -> str:
             typed("io.debezium.data.VariableScaleDecimal", "struct", "v"),
             {"scale": 30, "value": unscaled(7)},
             Decimal("7E-30"),
+        ),
+        # More than the 28 digits of Python's own arithmetic.
+        (
+            typed("org.apache.kafka.connect.data.Decimal", "bytes", "v", parameters={"scale": "4"}),
+            unscaled(-12345678901234567890123456789012345678901234567),
+            Decimal("-1234567890123456789012345678901234567890123.4567"),
+        ),
+        (
+            typed("io.debezium.data.VariableScaleDecimal", "struct", "v"),
+            {"scale": -3, "value": unscaled(12345678901234567890123456789012345678)},
+            Decimal("12345678901234567890123456789012345678000"),
         ),
         (
             {"type": "array", "field": "v", "items": typed("io.debezium.time.Date", "int32", "")},

@@ -53,6 +53,8 @@ def test_the_examples_are_valid_and_survive_a_round_trip(path: Path) -> None:
     ("spec", "says"),
     [
         ({"sesions": {}}, "spec.sesions: no such field; did you mean sessions?"),
+        ({"sess[]ions": {}}, "spec.sess[]ions: no such field; did you mean sessions?"),
+        ({"float": 1, "": 2}, "spec.: no such field; known here: "),
         ({"sessions": {"gapp": "30m"}}, "spec.sessions.gapp: no such field; did you mean gap?"),
         ({"topics": {"raw": {"name": "a", "partition": 1}}}, "did you mean partitions?"),
         ({"generator": {"traffic": [{"wieght": 1}]}}, "did you mean weight?"),

@@ -22,9 +22,14 @@ def parse_time(text: str) -> int:
         raise ValueError("not a date and time")
     moment = datetime.fromisoformat(text)
     us = (moment - (_EPOCH_NAIVE if moment.tzinfo is None else EPOCH)) // _US
-    if not 0 <= us < _LATEST_US:
+    if not is_time(us):
         raise ValueError("year out of range")
     return us
+
+
+def is_time(us: int) -> bool:
+    """Whether it is a time that every destination can hold: of the years 1970 to 2261."""
+    return 0 <= us < _LATEST_US
 
 
 def from_us(us: int) -> datetime:

@@ -1,7 +1,6 @@
 """Which servers a pipeline needs on this machine, and how the pipeline learns where they are.
 
-To add one: a class with a name, a port, ``start`` and ``stop`` (see
-:class:`~webevents.local.servers.Server`), and an entry in :func:`needs`.
+To add one: a :class:`~webevents.local.server.LocalServer`, and an entry in :func:`needs`.
 """
 
 import contextlib
@@ -13,8 +12,10 @@ from typing import Any
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.jars import Say
 from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.keeper import ServerKeeper
 from webevents.local.opensearch_server import EmbeddedOpenSearch
-from webevents.local.servers import Server, start_servers, stop_servers
+from webevents.local.server import LocalServer
+from webevents.local.servers import start_servers, stop_servers
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.pipeline import PipelineSpec, WebEventPipeline
@@ -25,7 +26,7 @@ from webevents.spec.source import SourceSpec
 class Need:
     """A server that is started for a pipeline."""
 
-    server: Server
+    server: LocalServer
     connection: Callable[[], dict[str, Any]]
     """Once it is started: the fields of the pipeline's spec that say how to reach it."""
 
@@ -82,19 +83,24 @@ _SEARCH: dict[str, type[EmbeddedElasticsearch | EmbeddedOpenSearch]] = {
 
 
 @contextlib.contextmanager
-def servers_for(pipeline: WebEventPipeline, folder: Path, say: Say) -> Iterator[WebEventPipeline]:
+def servers_for(
+    pipeline: WebEventPipeline, folder: Path, say: Say
+) -> Iterator[tuple[WebEventPipeline, ServerKeeper]]:
     """Start the servers that a pipeline needs and does not name, and stop them at the end.
 
     :param say: receives lines of progress.
-    :returns: the pipeline with its connections filled in.
+    :returns: the pipeline with its connections filled in, and what keeps the servers alive.
     :raises UserError: when one cannot be started, with the mend.
     """
     own = needs(pipeline.spec, folder)
     servers = [need.server for need in own]
     start_servers(*servers, say=say)
+    keeper = ServerKeeper(servers)
     try:
-        yield with_spec(pipeline, {k: v for need in own for k, v in need.connection().items()})
+        connected = {k: v for need in own for k, v in need.connection().items()}
+        yield with_spec(pipeline, connected), keeper
     finally:
+        keeper.close()
         if servers:
             say("Stopping the servers …")
         stop_servers(*servers)

@@ -25,6 +25,7 @@ from webevents.connectors.kafka_observe import Observer
 from webevents.errors import UserError
 from webevents.local import running
 from webevents.local.browser import Page, has_desktop
+from webevents.local.keeper import ServerKeeper
 from webevents.local.live import Watch
 from webevents.local.needs import servers_for, with_spec
 from webevents.local.summary import Summary
@@ -84,8 +85,8 @@ def run_pipeline(pipeline: WebEventPipeline, options: RunOptions, console: Conso
             if (connection := getattr(options, name)) is not None
         }
         say = partial(console.print, highlight=False)
-        pipeline = stack.enter_context(servers_for(with_spec(pipeline, given), folder, say))
-        return _Run(pipeline, options, folder, console).run()
+        pipeline, keeper = stack.enter_context(servers_for(with_spec(pipeline, given), folder, say))
+        return _Run(pipeline, keeper, options, folder, console).run()
 
 
 def _folder(stack: ExitStack, options: RunOptions) -> Path:
@@ -99,9 +100,15 @@ class _Run:
     """One run on servers that are there."""
 
     def __init__(
-        self, pipeline: WebEventPipeline, options: RunOptions, folder: Path, console: Console
+        self,
+        pipeline: WebEventPipeline,
+        keeper: ServerKeeper,
+        options: RunOptions,
+        folder: Path,
+        console: Console,
     ) -> None:
         self._pipeline = pipeline
+        self._keeper = keeper
         self._options = options
         self._console = console
         self._plan: Plan = make_plan(pipeline)
@@ -247,6 +254,7 @@ class _Run:
         next_look = time.monotonic() + LOOK_EVERY_S
         self._workloads.keep_alive()
         self._page.open_once()
+        self._keeper.keep_alive(self._watch.say)
         if ledger := self._look():
             self._ledger = ledger
             self._watch.show(ledger, self._raw_events(), self._found(), doing)
@@ -332,6 +340,6 @@ class _Run:
             seconds,
             raw,
             self._workloads.restarts,
-            problems,
+            [*self._keeper.lost, *problems],
             self._count_tables(),
         )

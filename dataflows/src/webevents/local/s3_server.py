@@ -40,6 +40,7 @@ class EmbeddedS3(LocalServer):
     """
 
     name: ClassVar[str] = "S3"
+    durable: ClassVar[bool] = False
     stop_grace: ClassVar[float] = 5
     port_taken: ClassVar[re.Pattern[str]] = re.compile(r"[Aa]ddress already in use|is in use by")
 

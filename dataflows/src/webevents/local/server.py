@@ -36,6 +36,8 @@ class LocalServer(ABC):
     """Sets of jars that it needs; with any of them it needs a Java too."""
     start_timeout: ClassVar[float] = 120
     """Seconds; a start takes 3 to 6 s, and several times that on a machine under load."""
+    durable: ClassVar[bool] = True
+    """Whether its data outlasts its process."""
     stop_grace: ClassVar[float] = 20
     """Seconds from the stop signal to SIGKILL."""
     port_taken: ClassVar[re.Pattern[str]]

@@ -63,7 +63,9 @@ def parse_pipeline(document: Any, where: str) -> WebEventPipeline:
 
 
 def _line(fault: Any) -> str:
-    loc = [part for part in fault["loc"] if not _is_branch(part)]
+    # What a field that does not exist is called, the file decides: it may look like a branch.
+    own = len(fault["loc"]) - 1 if fault["type"] == "extra_forbidden" else None
+    loc = [part for place, part in enumerate(fault["loc"]) if place == own or not _is_branch(part)]
     field = ".".join(map(str, loc)) or "the resource"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from webevents.events.event import InvalidEvent
+from webevents.events.times import is_time
 from webevents.logic.changes.values import UNAVAILABLE, Convert, convert_row, converters
 
 KNOWN_SCHEMAS = 256
@@ -102,6 +103,9 @@ class ChangeDecoder:
         version = offset if source.lsn is None else source.lsn
         if not 0 <= version <= MAX_VERSION:
             raise _invalid("source.lsn is no position of a log")
+        changed_us = source.ts_ms * 1000 if source.ts_us is None else source.ts_us
+        if not is_time(changed_us):
+            raise _invalid("source.ts_us is no time of the years 1970 to 2261")
         by_column = {} if payload is UNSET else self._converters(schema)
         identity = _identity(key)
         row = _row(envelope, by_column)
@@ -112,7 +116,7 @@ class ChangeDecoder:
             row,
             envelope.op != "d" or _is_whole(row, identity),
             version,
-            source.ts_ms * 1000 if source.ts_us is None else source.ts_us,
+            changed_us,
         )
 
     def _converters(self, schema: Raw | UnsetType) -> Mapping[str, Convert]:
@@ -121,7 +125,7 @@ class ChangeDecoder:
         if known is None:
             try:
                 known = {} if raw == _NO_SCHEMA else converters(_any(raw))
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, AttributeError):
                 raise _invalid("its schema is not that of an envelope") from None
             if len(self._known) >= KNOWN_SCHEMAS:
                 self._known.clear()

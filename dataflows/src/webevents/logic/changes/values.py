@@ -59,12 +59,17 @@ def _unscaled(text: Any) -> int:
     return int.from_bytes(base64.b64decode(text, validate=True), "big", signed=True)
 
 
+def _exact(unscaled: int, scale: int) -> Decimal:
+    # Written out: arithmetic (scaleb) would round to the 28 digits of decimal's context.
+    return Decimal(f"{unscaled}E{-scale}")
+
+
 def _decimal(scale: int) -> Convert:
-    return lambda value: Decimal(_unscaled(value)).scaleb(-scale)
+    return lambda value: _exact(_unscaled(value), scale)
 
 
 def _variable_scale(value: Any) -> Decimal:
-    return Decimal(_unscaled(value["value"])).scaleb(-int(value["scale"]))
+    return _exact(_unscaled(value["value"]), int(value["scale"]))
 
 
 _BY_NAME: Mapping[str, Convert] = {
@@ -101,7 +106,7 @@ def converters(schema: Mapping[str, Any]) -> dict[str, Convert]:
     """The columns of an envelope's schema whose values are to be converted.
 
     :param schema: the ``schema`` of a change's message.
-    :raises KeyError, TypeError, ValueError: when it is no schema of an envelope.
+    :raises KeyError, TypeError, ValueError, AttributeError: when it is no schema of an envelope.
     """
     for part in schema["fields"]:
         if part["field"] == "after":
