@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from webevents_operator import kinds, metrics, names
+from webevents_operator.backfills import Backfills
 from webevents_operator.canary import Canary
 from webevents_operator.claims import Claimant, Claims, claims_of
 from webevents_operator.config import OperatorConfig
@@ -89,10 +90,18 @@ class Engine:
                 kind = {"apiVersion": kinds.PIPELINE.api_version, "kind": kinds.PIPELINE.kind}
                 self.seen(each | kind)
         await self.watches.start()
+        self.backfills = Backfills(
+            self.cluster,
+            self.store,
+            self.config,
+            self.reconciler.observe,
+            self.place.namespaces,
+        )
         self._tasks = [
             *(asyncio.create_task(self._work()) for _ in range(self.config.workers)),
             asyncio.create_task(self._resync()),
             asyncio.create_task(self._beats()),
+            asyncio.create_task(self.backfills.run()),
         ]
         if interval := self.config.canary_interval:
             self.canary = Canary(self.cluster, self.place.own_namespace, interval.total_seconds())
