@@ -139,7 +139,7 @@ MAPPING = {"enrich": {"sourceCategories": {"newsletter": ["shop-mail"]}}}
 def test_days_are_made_anew_while_the_pipeline_runs_and_readers_read(
     kafka: str, elasticsearch: str, tmp_path: Path
 ) -> None:
-    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    pipeline = make(kafka, elasticsearch, tmp_path, {})
     pipeline.make_topics()
     made = events(2_000)
     produce(pipeline, made)
@@ -214,7 +214,7 @@ def test_sessions_are_those_of_a_pipeline_that_had_the_new_settings_all_along(
 ) -> None:
     made = events(2_000)
     other = make(kafka, elasticsearch, tmp_path / "other", {"sessions": {"gap": "2h"}})
-    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    pipeline = make(kafka, elasticsearch, tmp_path, {})
     for each in (other, pipeline):
         each.make_topics()
         produce(each, made)
@@ -239,7 +239,7 @@ def test_sessions_are_those_of_a_pipeline_that_had_the_new_settings_all_along(
 def test_what_only_the_old_index_has_stops_the_swap(
     kafka: str, elasticsearch: str, tmp_path: Path
 ) -> None:
-    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    pipeline = make(kafka, elasticsearch, tmp_path, {})
     pipeline.make_topics()
     made = events(400)
     produce(pipeline, made)
@@ -288,7 +288,7 @@ def test_what_only_the_old_index_has_stops_the_swap(
 
 
 def test_a_backfill_that_is_killed_goes_on(kafka: str, elasticsearch: str, tmp_path: Path) -> None:
-    pipeline = make(kafka, elasticsearch, tmp_path, {"topics": {}})
+    pipeline = make(kafka, elasticsearch, tmp_path, {})
     pipeline.make_topics()
     produce(pipeline, events(3_000))
     pipeline.run()

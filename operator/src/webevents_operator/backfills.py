@@ -208,7 +208,7 @@ class Backfills:
             await self._cluster.delete(Ref(kinds.JOB.kind, namespace, name))
         for each in wanted:
             if each["kind"] != kinds.JOB.kind or each["metadata"]["name"] not in there:
-                await self._cluster.apply(each)
+                await self._cluster.apply(each, force=True)
         for name in current & there.keys():
             for each in (there[name].get("status") or {}).get("conditions") or []:
                 if each["type"] == "Failed" and each["status"] == "True":
@@ -274,7 +274,7 @@ def _status(resource: Object, state: State | None, reason: Reason, message: str)
     before = resource.get("status") or {}
     generation = int(resource["metadata"].get("generation", 0))
     is_so = "True" if state is not None and state.phase == "done" else "False"
-    known = next((each for each in before.get("conditions") or []), {})
+    known: Object = next((each for each in before.get("conditions") or []), {})
     changed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if known.get("status") == is_so:
         changed = known.get("lastTransitionTime", changed)

@@ -78,7 +78,8 @@ def fetch(
 ) -> dict[str, dict[str, Any]]:
     """Documents of an index by identifier; absent ones left out."""
     with explained(client):
-        answer = client.mget(index=index, body={"ids": list(ids)}, _source=source)
+        body = {"docs": [{"_id": name, "_source": source} for name in ids]}
+        answer = client.mget(index=index, body=body)
     return {doc["_id"]: doc.get("_source", {}) for doc in answer["docs"] if doc.get("found")}
 
 

@@ -25,7 +25,7 @@ class Workers:
     """One worker of each stage; all are stopped at the end of the block."""
 
     def __init__(self, stages: Sequence[StageSettings], observer: Observer) -> None:
-        self._stages = {stage.stage: stage for stage in stages}
+        self._stages: dict[str, StageSettings] = {stage.stage: stage for stage in stages}
         self._observer = observer
         self._folder = tempfile.TemporaryDirectory(prefix="webevents-backfill-")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -23,7 +23,7 @@ ID_FIELDS = ("user_id", "user_domain_id", "user_custom_id")
 Pair = tuple[str, str]
 
 
-@dataclass(slots=True)
+@dataclass
 class Person:
     """What is known of a person; grows while it is looked for."""
 
@@ -60,7 +60,7 @@ class Person:
             {
                 json.dumps(v, ensure_ascii=ascii_)[1:-1].encode()
                 for v in encoded
-                for ascii_ in (0, 1)
+                for ascii_ in (False, True)
             }
         )
         if self._own_key:
