@@ -23,6 +23,11 @@ def make_shadow(client: SearchClient, state: IndexState) -> None:
 
     :raises UserError: see :func:`webevents.connectors.elasticsearch.explained`.
     """
+    if holder_of(client, state.name) == state.shadow:
+        raise UserError(
+            f"{state.shadow} stands for {state.name} already, since an earlier backfill of this "
+            "name: take another name"
+        )
     with explained(client):
         found = client.indices.simulate_index_template(name=state.name)
         template = found["template"]
@@ -89,7 +94,8 @@ def compare(
     """Compare the new index with the old one: every document, by identifier and by field.
 
     :param keep: copy what only the old index has into the new one: of events every document, of
-        sessions those that no new session of the same visitor overlaps.
+        sessions those that no new session of the same visitor overlaps, or that count more events
+        than the new one of the same identifier.
     :raises UserError: when a document cannot be copied, or the server does not answer.
     """
     made = Comparison()
@@ -101,6 +107,13 @@ def compare(
             new = fetch(client, state.shadow, list(old))
             lost = {name: body for name, body in old.items() if name not in new}
             made.old += len(old)
+            if keep and state.content == "sessions":
+                larger = {n: old[n] for n in new if _events(old[n]) > _events(new[n])}
+                made.kept += len(larger)
+                for name, body in larger.items():
+                    version = max(int(new[name].get("version", 0)), int(body.get("version", 0)))
+                    new[name] = larger[name] = {**body, "version": version + 1}
+                _copy(writer, state.shadow, larger, state.content)
             for name in old.keys() & new.keys():
                 _differences(made, name, old[name], new[name], state.content)
             made.missing += len(lost)
@@ -122,6 +135,10 @@ def compare(
         before = _sum(client, holder, name) if holder else 0.0
         made.sums[name] = (before, _sum(client, state.shadow, name))
     return made
+
+
+def _events(session: dict[str, Any]) -> int:
+    return int(session.get("total_events", 0))
 
 
 def _differences(

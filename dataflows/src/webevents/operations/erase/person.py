@@ -40,6 +40,8 @@ class Person:
     times: dict[str, list[int]] = field(default_factory=dict)
     """Times of the person's events by session key, in microseconds."""
     session_ids: set[str] = field(default_factory=set)
+    open_keys: set[str] = field(default_factory=set)
+    """Session keys with sessions that can still change."""
 
     def __post_init__(self) -> None:
         names = self.spec.sessions.key
@@ -144,7 +146,9 @@ class Person:
 
 
 def text(value: Any) -> str:
-    """An identifier's value as text; numbers as JSON has them."""
+    """An identifier's value as text; numbers as JSON has them, nothing where there is none."""
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json.dumps(value)
 
 
