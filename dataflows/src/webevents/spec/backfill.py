@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from webevents.events.times import parse_time
 from webevents.spec.base import Model
 
 KIND = "WebEventBackfill"
@@ -21,9 +20,14 @@ def _day(text: str) -> str:
         raise ValueError("write a day as YYYY-MM-DD") from None
 
 
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _time(text: str) -> str:
     try:
-        parse_time(text)
+        _moment(text)
     except ValueError:
         raise ValueError("write a time in ISO 8601, such as 2026-11-20T00:00:00Z") from None
     return text
@@ -71,7 +75,7 @@ class BackfillSource(Model):
             raise ValueError("set only one of since and startOffsets")
         if self.until and self.end_offsets:
             raise ValueError("set only one of until and endOffsets")
-        if self.since and self.until and parse_time(self.since) >= parse_time(self.until):
+        if self.since and self.until and _moment(self.since) >= _moment(self.until):
             raise ValueError("since must be before until")
         return self
 
