@@ -92,7 +92,7 @@ class BackfillSpec(Model):
     """Last day (UTC); it must be past, because today's indices are still being written."""
     source: BackfillSource = BackfillSource()
     """Where the events are read again."""
-    contents: tuple[Content, ...] = ("events", "sessions")
+    contents: Annotated[tuple[Content, ...], Field(max_length=2)] = ("events", "sessions")
     """What is made anew: documents of events, of sessions, or both."""
     missing: Literal["stop", "keep", "accept"] = "stop"
     """What to do where the old index has documents that the new one lacks: stop before the swap;

@@ -63,11 +63,20 @@ _COLUMNS = (
     ("Message", "string", f"{_COMPLETE}.message", "Why, for people.", 1),
     ("Age", "date", ".metadata.creationTimestamp", "Time since it was made.", 0),
 )
-_FIXED = ("pipeline", "firstDay", "lastDay", "source", "contents")
+_FIXED = ("pipeline", "firstDay", "lastDay", "contents", "source.type")
 _RULES = (
     ("self.firstDay <= self.lastDay", "lastDay is before firstDay"),
     (
-        " && ".join(f"self.{name} == oldSelf.{name}" for name in _FIXED),
+        " && ".join(
+            [
+                *(f"self.{name} == oldSelf.{name}" for name in _FIXED),
+                *(
+                    f"has(self.source.{name}) == has(oldSelf.source.{name}) && "
+                    f"(!has(self.source.{name}) || self.source.{name} == oldSelf.source.{name})"
+                    for name in ("since", "until")
+                ),
+            ]
+        ),
         "only missing and swap may change: make another backfill for other days or another source",
     ),
 )
