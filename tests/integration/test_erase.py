@@ -24,7 +24,7 @@ from webevents.logic.objects import ObjectName, read_object, root_of
 from webevents.spec.postgres import PostgresSpec
 from webevents.spec.s3 import S3Spec
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ANN = ("ann-cookie-1", "ann-cookie-2")
 
@@ -58,7 +58,7 @@ def events() -> list[dict[str, Any]]:
 
 
 def send(pipeline: TestPipeline, made: list[dict[str, Any]]) -> None:
-    producer = Producer(pipeline.servers.config | {"linger.ms": 5})
+    producer = Producer(pipeline.servers.config | {"linger.ms": 5, "partitioner": "murmur2_random"})
     for event in made:
         key = event["user_domain_id"].encode()
         producer.produce(pipeline.raw_topic, json.dumps(event).encode(), key)
@@ -74,7 +74,7 @@ def erase(pipeline: TestPipeline, *words: str, code: int = 0) -> dict[str, Any]:
         ],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == code, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)

@@ -60,12 +60,12 @@ class BackfillSource(Model):
     """Read what came at this time or later (the messages' own times; of an archive, whole hours).
     When absent, from one day before firstDay on, so that sessions which began before are whole."""
     until: Time | None = None
-    """Read what came before this time; up to now when absent. Documents of events that came later
-    are missing then: see spec.missing."""
+    """Read at least what came before this time; up to now when absent. Documents of events that
+    came later may be missing then: see spec.missing."""
     start_offsets: Offsets | None = None
     """kafka: first offset by partition, instead of since."""
     end_offsets: Offsets | None = None
-    """kafka: offset behind the last message by partition, instead of until."""
+    """kafka: offset behind the last message that must be read, by partition, instead of until."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
