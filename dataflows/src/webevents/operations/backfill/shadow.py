@@ -94,8 +94,8 @@ def compare(
     """Compare the new index with the old one: every document, by identifier and by field.
 
     :param keep: copy what only the old index has into the new one: of events every document, of
-        sessions those that no new session of the same visitor overlaps, or that count more events
-        than the new one of the same identifier.
+        sessions those that count more events than the new ones of the same visitor in that time,
+        which then go.
     :raises UserError: when a document cannot be copied, or the server does not answer.
     """
     made = Comparison()
@@ -119,7 +119,7 @@ def compare(
             made.missing += len(lost)
             if lost and keep:
                 if state.content == "sessions":
-                    lost = {n: b for n, b in lost.items() if not _overlapped(client, state, b)}
+                    lost = {n: b for n, b in lost.items() if _outdoes(client, writer, state, b)}
                 _copy(writer, state.shadow, lost, state.content)
                 made.kept += len(lost)
             elif lost:
@@ -174,17 +174,24 @@ def _copy(
         )
         for name, body in documents.items()
     ]
+    _send(writer, lines)
+
+
+def _send(writer: BulkWriter, lines: list[Document]) -> None:
     result = writer.submit(lines).result()
     if result.failed:
         refused = result.failed[0]
         raise UserError(
-            f"{len(result.failed)} documents of the old index cannot be copied to {index}, the "
-            f"first ({lines[refused.position].id}) for {refused.type}: {refused.reason}"
+            f"{len(result.failed)} documents cannot be written to {lines[refused.position].index}, "
+            f"the first ({lines[refused.position].id}) for {refused.type}: {refused.reason}"
         )
 
 
-def _overlapped(client: SearchClient, state: IndexState, session: dict[str, Any]) -> bool:
-    """Whether a new session of the same visitor has part of an old session's time."""
+def _outdoes(
+    client: SearchClient, writer: BulkWriter, state: IndexState, session: dict[str, Any]
+) -> bool:
+    """Whether an old session counts more events than the new ones of the same visitor that have
+    part of its time; these are then removed."""
     query = {
         "bool": {
             "filter": [
@@ -195,8 +202,13 @@ def _overlapped(client: SearchClient, state: IndexState, session: dict[str, Any]
         }
     }
     pattern = f"{state.shadow.rsplit('-', 1)[0]}-*"  # the days beside it too
+    body = {"size": 1_000, "query": query, "version": True}
     with explained(client):
-        return int(client.count(index=pattern, body={"query": query})["count"]) > 0
+        hits = client.search(index=pattern, body=body)["hits"]["hits"]
+    if sum(_events(hit["_source"]) for hit in hits) >= _events(session):
+        return False
+    _send(writer, [Document(h["_index"], h["_id"], None, h["_version"] + 1) for h in hits])
+    return True
 
 
 def _sum(client: SearchClient, index: str, field: str) -> float:
