@@ -28,8 +28,6 @@ from webevents.spec.backfill import BackfillSpec
 from webevents.spec.pipeline import WebEventPipeline
 
 TIMEOUT_S = 30.0
-CATCH_UPS = 5
-"""Times that what is missing is looked for once more in what the running pipeline writes."""
 
 
 class LessThanBefore(UserError):
@@ -213,16 +211,17 @@ class Backfill:
     ) -> None:
         keep = spec.missing == "keep"
         targets = {index.name: index.shadow for index in state.indices}
-        for attempt in range(CATCH_UPS):
+        missing: dict[str, list[str]] = {}
+        for index in state.indices:
+            index.compared, missing[index.name] = shadow.compare(
+                client, index, keep=keep, writer=writer
+            )
+        # The running pipeline may have written some of it while it was compared.
+        if any(missing.values()) and live.take_over(state, writer, targets):
             for index in state.indices:
-                index.compared = shadow.compare(client, index, keep=keep, writer=writer)
-                self._say(f"compared {index.name}: {told(index)}")
-            missing = sum(i.compared.missing for i in state.indices if i.compared)
-            if not missing or keep or attempt == CATCH_UPS - 1:
-                break
-            # Perhaps the running pipeline wrote it just now.
-            if not live.take_over(state, writer, targets):
-                break
+                shadow.look_again(client, index, missing[index.name])
+        for index in state.indices:
+            self._say(f"compared {index.name}: {told(index)}")
         state.phase = "compared"
         keeper.save(state)
         if spec.missing == "stop":

@@ -13,6 +13,8 @@ from webevents.operations.backfill.state import Comparison, IndexState
 
 PAGE = 1_000
 EXAMPLES = 20
+RECHECKED = 10_000
+"""Missing documents of an index that are looked for once more."""
 _SUMS = {"events": ("revenue",), "sessions": ("total_events", "total_revenue")}
 _VOLATILE = {"version"}
 """Fields of a session that differ without meaning anything."""
@@ -90,15 +92,17 @@ def fetch(
 
 def compare(
     client: SearchClient, state: IndexState, *, keep: bool, writer: BulkWriter
-) -> Comparison:
+) -> tuple[Comparison, list[str]]:
     """Compare the new index with the old one: every document, by identifier and by field.
 
     :param keep: copy what only the old index has into the new one: of events every document, of
         sessions those that count more events than the new ones of the same visitor in that time,
         which then go.
+    :returns: also the first identifiers that are missing.
     :raises UserError: when a document cannot be copied, or the server does not answer.
     """
     made = Comparison()
+    missing: list[str] = []
     holder = holder_of(client, state.name)
     refresh(client, state.shadow)
     if holder is not None and holder != state.shadow:
@@ -123,7 +127,7 @@ def compare(
                 _copy(writer, state.shadow, lost, state.content)
                 made.kept += len(lost)
             elif lost:
-                made.missing_ids += list(lost)[: EXAMPLES - len(made.missing_ids)]
+                missing += list(lost)[: RECHECKED - len(missing)]
     for hits in scroll(client, state.shadow, source=False):
         names = [hit["_id"] for hit in hits]
         made.new += len(names)
@@ -134,7 +138,28 @@ def compare(
     for name in _SUMS[state.content]:
         before = _sum(client, holder, name) if holder else 0.0
         made.sums[name] = (before, _sum(client, state.shadow, name))
-    return made
+    made.missing_ids = missing[:EXAMPLES]
+    return made, missing
+
+
+def look_again(client: SearchClient, state: IndexState, missing: list[str]) -> None:
+    """Take out of a comparison what was missing and has come since.
+
+    :param missing: the identifiers that :func:`compare` gave.
+    """
+    made = state.compared
+    assert made is not None
+    refresh(client, state.shadow)
+    left = []
+    for start in range(0, len(missing), PAGE):
+        part = missing[start : start + PAGE]
+        found = fetch(client, state.shadow, part, source=False)
+        left += [name for name in part if name not in found]
+    came = len(missing) - len(left)
+    made.missing -= came
+    made.same += came
+    made.new += came
+    made.missing_ids = left[:EXAMPLES]
 
 
 def _events(session: dict[str, Any]) -> int:

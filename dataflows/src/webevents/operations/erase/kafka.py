@@ -147,7 +147,7 @@ class Topics:
 
         :returns: how many were sent.
         """
-        if self.sessions is None or not person.open_keys:
+        if not person.open_keys:
             return 0
         producer = Producer(
             self._kafka
