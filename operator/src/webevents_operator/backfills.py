@@ -206,9 +206,9 @@ class Backfills:
         current = {each["metadata"]["name"] for each in wanted if each["kind"] == kinds.JOB.kind}
         for name in there.keys() - current:
             await self._cluster.delete(Ref(kinds.JOB.kind, namespace, name))
-        for each in wanted:
-            if each["kind"] != kinds.JOB.kind or each["metadata"]["name"] not in there:
-                await self._cluster.apply(each, force=True)
+        # What runs keeps its settings, also where the pipeline's change meanwhile.
+        for each in wanted if not current <= there.keys() else ():
+            await self._cluster.apply(each, force=True)
         for name in current & there.keys():
             for each in (there[name].get("status") or {}).get("conditions") or []:
                 if each["type"] == "Failed" and each["status"] == "True":

@@ -22,7 +22,9 @@ def backfill_objects(frame: Frame, backfill: WebEventBackfill, made_at: str) -> 
     """
     settings = BackfillSettings(pipeline=frame.pipeline, backfill=backfill, made_at=made_at)
     workload = Workload("backfill", ("backfill", "job"), settings, replicas=1, group="backfill")
-    name = f"{backfill.name}-backfill-{digest(settings_of(workload))[:8]}"
+    # Not of the pipeline's settings: they hold as they were when the backfill began.
+    asked = backfill.spec.model_dump(mode="json", by_alias=True)
+    name = f"{backfill.name}-backfill-{digest([asked, made_at])[:8]}"
     template = pod_template(frame, workload, name)
     labels = {
         names.MANAGED_BY: names.FIELD_MANAGER,
@@ -33,11 +35,11 @@ def backfill_objects(frame: Frame, backfill: WebEventBackfill, made_at: str) -> 
     template["metadata"]["labels"] = dict(frame.pipeline.spec.pods.labels) | labels
     pod = template["spec"]
     pod["restartPolicy"] = "OnFailure"
-    del pod["topologySpreadConstraints"]
+    pod.pop("topologySpreadConstraints", None)
     (container,) = pod["containers"]
     # It ends by itself, and serves nothing.
-    for unused in ("ports", "livenessProbe", "readinessProbe", "env"):
-        del container[unused]
+    for unused in ("ports", "livenessProbe", "readinessProbe", "startupProbe", "env"):
+        container.pop(unused, None)
     metadata: Object = {
         "labels": labels,
         "ownerReferences": [
