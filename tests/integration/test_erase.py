@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from webevents.logic.objects import ObjectName, read_object, root_of
 from webevents.spec.postgres import PostgresSpec
 from webevents.spec.s3 import S3Spec
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 ANN = ("ann-cookie-1", "ann-cookie-2")
 
@@ -243,7 +244,7 @@ def pipeline_is_through(
     """Wait until so many documents and rows are there, and two failed events."""
     import time
 
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     while True:
         failed = [
             decode_failed(m.value())
