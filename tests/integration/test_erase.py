@@ -242,7 +242,6 @@ def pipeline_is_through(
     pipeline: TestPipeline, documents: int, database: psycopg.Connection[Any], schema: str
 ) -> None:
     """Wait until so many documents and rows are there, and two failed events."""
-    import time
 
     deadline = time.monotonic() + 400
     while True:
