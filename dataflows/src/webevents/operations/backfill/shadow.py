@@ -1,5 +1,6 @@
 """New indices beside the old ones: making, comparing, and the swap that readers do not notice."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -76,7 +77,8 @@ def scroll(client: SearchClient, index: str, *, source: bool = True) -> Iterator
                 answer = client.scroll(body={"scroll_id": scroll_id, "scroll": "5m"})
                 scroll_id = answer["_scroll_id"]
     finally:
-        with explained(client):
+        # One that has come to its end may be gone already.
+        with explained(client), contextlib.suppress(NotFoundError):
             client.clear_scroll(body={"scroll_id": [scroll_id]})
 
 
