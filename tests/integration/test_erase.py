@@ -115,7 +115,10 @@ def whole(
         "analytics": {"enabled": True},
         "postgres": json.loads(postgres.model_dump_json(by_alias=True, exclude_none=True)),
         "s3": json.loads(s3.model_dump_json(by_alias=True, exclude_none=True)),
-        "topics": {"raw": {"retention": "7d"}, "enriched": {"retention": "1d"}},
+        "topics": {
+            topic: {"retention": "1d"}
+            for topic in ("raw", "enriched", "sessions", "failed", "analytics")
+        },
     }
     pipeline = TestPipeline(servers, folder, spec)
     document = yaml.safe_load(pipeline.file.read_text())
