@@ -182,13 +182,22 @@ def test_another_setting_rolls_the_operator(render: Render) -> None:
     assert checksum() != checksum(operator={"workers": 3})
 
 
+def definitions(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The definitions of a release, those of pipelines first."""
+    found = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
+    return sorted(found, key=lambda each: str(each["metadata"]["name"]), reverse=True)
+
+
 def test_the_definition_outlives_the_release_unless_told_otherwise(render: Render) -> None:
-    crd = of(render(**EXISTING), "CustomResourceDefinition")
+    crd, backfills = definitions(render(**EXISTING))
+    assert crd["metadata"]["annotations"] == backfills["metadata"]["annotations"]
     assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    crd = of(render(crds={"keep": False}, **EXISTING), "CustomResourceDefinition")
+    crd, _ = definitions(render(crds={"keep": False}, **EXISTING))
     assert "annotations" not in crd["metadata"]
     committed = yaml.safe_load((ROOT / "manifests/crd/webeventpipelines.yaml").read_text())
     assert crd["spec"] == committed["spec"]
+    committed = yaml.safe_load((ROOT / "manifests/crd/webeventbackfills.yaml").read_text())
+    assert backfills["spec"] == committed["spec"]
     kinds_made = [each["kind"] for each in render(crds={"create": False}, **EXISTING)]
     assert "CustomResourceDefinition" not in kinds_made
 

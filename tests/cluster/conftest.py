@@ -47,6 +47,7 @@ def kube(kubeconfig: Path) -> Kube:
     """The API server with our definition installed as it is in the repository."""
     made = Kube(kubeconfig, find_kubectl())
     made.apply_crd(ROOT / "manifests/crd/webeventpipelines.yaml")
+    made.apply_crd(ROOT / "manifests/crd/webeventbackfills.yaml")
     return made
 
 

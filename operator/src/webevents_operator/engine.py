@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from webevents_operator import kinds, metrics, names
+from webevents_operator.backfills import Backfills
 from webevents_operator.canary import Canary
 from webevents_operator.claims import Claimant, Claims, claims_of
 from webevents_operator.config import OperatorConfig
@@ -87,10 +88,18 @@ class Engine:
             async for each in self.cluster.listing(kinds.PIPELINE, namespace, {}):
                 self.seen(each)
         await self.watches.start()
+        self.backfills = Backfills(
+            self.cluster,
+            self.store,
+            self.config,
+            self.reconciler.observe,
+            self.place.namespaces,
+        )
         self._tasks = [
             *(asyncio.create_task(self._work()) for _ in range(self.config.workers)),
             asyncio.create_task(self._resync()),
             asyncio.create_task(self._beats()),
+            asyncio.create_task(self.backfills.run()),
         ]
         if interval := self.config.canary_interval:
             self.canary = Canary(self.cluster, self.place.own_namespace, interval.total_seconds())

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightkube.generic_resource import create_namespaced_resource
 
+from webevents.spec.backfill import KIND as BACKFILL_KIND
 from webevents.spec.pipeline import KIND
 from webevents_operator.names import GROUP
 
@@ -65,6 +66,7 @@ POD = Kind("", "v1", "Pod", "pods")
 EVENT = Kind("", "v1", "Event", "events")
 KAFKA = Kind("kafka.strimzi.io", "v1", "Kafka", "kafkas", optional=True)
 PIPELINE = Kind(GROUP, "v1alpha1", KIND, "webeventpipelines")
+BACKFILL = Kind(GROUP, "v1alpha1", BACKFILL_KIND, "webeventbackfills", optional=True)
 
 CHILDREN = (
     *(KAFKA_TOPIC, KAFKA_USER, KAFKA_CONNECTOR, CONFIG_MAP, SERVICE, NETWORK_POLICY),
@@ -76,4 +78,4 @@ CHILDREN = (
 RUNNING = (STATEFUL_SET.kind, DEPLOYMENT.kind)
 """What runs a workload for good; alike in what is said of their pods."""
 
-BY_NAME = {kind.kind: kind for kind in (*CHILDREN, SECRET, POD, EVENT, KAFKA, PIPELINE)}
+BY_NAME = {kind.kind: kind for kind in (*CHILDREN, SECRET, POD, EVENT, KAFKA, PIPELINE, BACKFILL)}

@@ -45,6 +45,12 @@ PIPELINES = Gauge(
     ["ready"],
     registry=REGISTRY,
 )
+BACKFILLS = Gauge(
+    "webevents_operator_backfills",
+    "Backfills by the reason of their condition Complete.",
+    ["reason"],
+    registry=REGISTRY,
+)
 WATCH_RESTARTS = Counter(
     "webevents_operator_watch_restarts",
     "Watches that had to be started again, by kind.",

@@ -14,6 +14,8 @@ PIPELINE = f"{GROUP}/pipeline"
 """Label: name of the pipeline that an object belongs to."""
 NAMESPACE = f"{GROUP}/pipeline-namespace"
 """Label: namespace of that pipeline."""
+BACKFILL = f"{GROUP}/backfill"
+"""Label: the backfill that an object belongs to."""
 WORKLOAD = f"{GROUP}/workload"
 """Label: the workload that an object belongs to."""
 

@@ -58,7 +58,7 @@ class Result:
 
 
 @dataclass(slots=True)
-class _Facts:
+class Facts:
     """What was observed for a pipeline."""
 
     asked: WebEventPipeline
@@ -153,7 +153,7 @@ class Reconciler:
                 told = "; ".join(map(str, conflicts[:3]))
                 message = f"{told}: use other names, or delete one of the pipelines"
                 raise Blocked(Reason.RESOURCE_CONFLICT, message)
-            facts = await self._observe(key, pipeline)
+            facts = await self.observe(key, pipeline)
             return await self._bring_about(key, resource, facts, seen, memory)
         except Blocked as blocked:
             # Secrets and servers come without a watch telling of it.
@@ -166,7 +166,7 @@ class Reconciler:
         if names.FINALIZER not in (resource["metadata"].get("finalizers") or []):
             return None, Result()
         try:
-            facts = await self._observe(key, read(resource, self.config))
+            facts = await self.observe(key, read(resource, self.config))
         except Blocked as blocked:
             if blocked.reason is not Reason.INVALID_SPEC:
                 raise
@@ -184,7 +184,11 @@ class Reconciler:
             return None, Result()
         return replace(seen, blocked=held), Result(retry=True)
 
-    async def _observe(self, key: Key, asked: WebEventPipeline) -> _Facts:
+    async def observe(self, key: Key, asked: WebEventPipeline) -> Facts:
+        """What a pipeline needs to know of other objects: Strimzi's Kafka, and secrets.
+
+        :raises Blocked: where one is missing.
+        """
         authorization, pipeline = False, asked
         if strimzi := asked.spec.kafka.strimzi:
             kafka = await self.cluster.get(
@@ -203,7 +207,7 @@ class Reconciler:
         awaited = [ref for ref in refs if found[ref.name] is not None or ref.name not in strimzis]
         values = entries(awaited, found, key.namespace)
         folder = await asyncio.to_thread(self.secret_files.write, key, values)
-        return _Facts(
+        return Facts(
             asked,
             pipeline,
             with_secrets_in(pipeline, folder),
@@ -212,7 +216,7 @@ class Reconciler:
         )
 
     async def _bring_about(
-        self, key: Key, resource: Object, facts: _Facts, seen: Seen, memory: _Memory
+        self, key: Key, resource: Object, facts: Facts, seen: Seen, memory: _Memory
     ) -> tuple[Seen, Result]:
         pipeline, plan = facts.pipeline, plan_of(facts.pipeline)
         strimzi = facts.asked.spec.kafka.strimzi

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from webevents.spec.reference import schema as json_schema
+from webevents_operator.crd.backfill import rendered_backfill
 from webevents_operator.crd.definition import definition, rendered
 from webevents_operator.crd.schema import structural
 
@@ -31,6 +32,8 @@ def _nodes(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str
 def test_the_committed_file_is_the_generated_one() -> None:
     file = ROOT / "manifests/crd/webeventpipelines.yaml"
     assert file.read_text(encoding="utf-8") == rendered(), "run scripts/make-crd"
+    file = ROOT / "manifests/crd/webeventbackfills.yaml"
+    assert file.read_text(encoding="utf-8") == rendered_backfill(), "run scripts/make-crd"
 
 
 def test_the_package_of_the_operator_does_not_shadow_the_standard_library() -> None:

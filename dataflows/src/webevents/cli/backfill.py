@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 import typer
 import yaml
 from confluent_kafka import KafkaException
@@ -15,9 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from webevents.cli import connections as c
+from webevents.cli.workloads import SettingsPath, log_as_json, read_settings
 from webevents.errors import UserError
-from webevents.operations.backfill.run import Backfill, told
-from webevents.operations.backfill.state import State, states
+from webevents.operations.backfill.run import Backfill, LessThanBefore, told
+from webevents.operations.backfill.settings import BackfillSettings
+from webevents.operations.backfill.state import ENDED, State, ended_before, states
 from webevents.spec.backfill import BackfillSpec, WebEventBackfill
 from webevents.spec.pipeline import WebEventPipeline
 
@@ -47,7 +50,7 @@ def register(app: typer.Typer) -> None:
         help="Make days of a pipeline's indices anew from the raw events, and swap them.",
         no_args_is_help=True,
     )
-    for command in (run, plan, status, swap, abort):
+    for command in (run, plan, status, swap, abort, job):
         group.command()(command)
     app.add_typer(group, name="backfill")
 
@@ -164,6 +167,26 @@ def abort(
     known = c.known_pipeline(pipeline, file, c.kafka_spec(kafka))
     with _Explained():
         _show(Backfill(known, name, _say).abort(), as_json)
+
+
+def job(settings: SettingsPath) -> None:
+    """Run the backfill of a settings file, as the operator's jobs do; a person has to decide where
+    it ends with 0 and is not done."""
+    log_as_json()
+    read = read_settings(BackfillSettings, settings)
+    log = structlog.get_logger()
+    with _Explained():
+        backfill = Backfill(read.pipeline, read.backfill.name, lambda line: log.info(line))
+        state = backfill.state()
+        another = state is not None and ended_before(state, read.made_at)
+        if state is not None and state.phase in ENDED and not another:
+            log.info("ended before", phase=state.phase)
+            return
+        try:
+            log.info("ended", phase=backfill.run(read.backfill.spec).phase)
+        except LessThanBefore as error:
+            # To start again would not help: the state says so, and the resource shows it.
+            log.error("stopped", why=str(error))
 
 
 class _Explained:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-_GUARD = Path(__file__).with_name("parent_guard.py")
+_GUARD = Path(__file__).parents[1] / "parent_guard.py"
 _POLL_SECONDS = 0.05
 
 

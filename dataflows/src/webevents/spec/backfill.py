@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from webevents.events.times import parse_time
 from webevents.spec.base import Model
 
 KIND = "WebEventBackfill"
@@ -21,9 +20,14 @@ def _day(text: str) -> str:
         raise ValueError("write a day as YYYY-MM-DD") from None
 
 
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _time(text: str) -> str:
     try:
-        parse_time(text)
+        _moment(text)
     except ValueError:
         raise ValueError("write a time in ISO 8601, such as 2026-11-20T00:00:00Z") from None
     return text
@@ -56,12 +60,12 @@ class BackfillSource(Model):
     """Read what came at this time or later (the messages' own times; of an archive, whole hours).
     When absent, from one day before firstDay on, so that sessions which began before are whole."""
     until: Time | None = None
-    """Read what came before this time; up to now when absent. Documents of events that came later
-    are missing then: see spec.missing."""
+    """Read at least what came before this time; up to now when absent. Documents of events that
+    came later may be missing then: see spec.missing."""
     start_offsets: Offsets | None = None
     """kafka: first offset by partition, instead of since."""
     end_offsets: Offsets | None = None
-    """kafka: offset behind the last message by partition, instead of until."""
+    """kafka: offset behind the last message that must be read, by partition, instead of until."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -71,7 +75,7 @@ class BackfillSource(Model):
             raise ValueError("set only one of since and startOffsets")
         if self.until and self.end_offsets:
             raise ValueError("set only one of until and endOffsets")
-        if self.since and self.until and parse_time(self.since) >= parse_time(self.until):
+        if self.since and self.until and _moment(self.since) >= _moment(self.until):
             raise ValueError("since must be before until")
         return self
 
@@ -88,7 +92,7 @@ class BackfillSpec(Model):
     """Last day (UTC); it must be past, because today's indices are still being written."""
     source: BackfillSource = BackfillSource()
     """Where the events are read again."""
-    contents: tuple[Content, ...] = ("events", "sessions")
+    contents: Annotated[tuple[Content, ...], Field(max_length=2)] = ("events", "sessions")
     """What is made anew: documents of events, of sessions, or both."""
     missing: Literal["stop", "keep", "accept"] = "stop"
     """What to do where the old index has documents that the new one lacks: stop before the swap;

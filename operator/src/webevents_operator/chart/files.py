@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from webevents.spec.reference import schema
 from webevents_operator.chart.values import ChartValues
+from webevents_operator.crd.backfill import rendered_backfill
 from webevents_operator.crd.definition import rendered
 
 _HEAD = """\
@@ -33,6 +34,7 @@ def chart_files(chart: Path, alerts: Path) -> dict[Path, str]:
         chart / "values.schema.json": json.dumps(values_schema(), indent=1) + "\n",
         readme: f"{head}{_BEGIN}\n{values_table()}{_END}{tail}",
         chart / "files" / "crd.yaml": rendered(),
+        chart / "files" / "crd-backfills.yaml": rendered_backfill(),
         chart / "files" / "alerts.yaml": alerts.read_text(encoding="utf-8"),
     }
 

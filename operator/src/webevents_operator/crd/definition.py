@@ -98,7 +98,7 @@ def definition() -> dict[str, Any]:
 def _status() -> dict[str, Any]:
     whole = Status.model_json_schema(mode="validation")
     made = structural(whole, whole)
-    _without_defaults(made)
+    without_defaults(made)
     for name, key in (("conditions", "type"), ("stages", "name")):
         made["properties"][name] |= {
             "x-kubernetes-list-type": "map",
@@ -107,21 +107,23 @@ def _status() -> dict[str, Any]:
     return made
 
 
-def _without_defaults(node: dict[str, Any]) -> None:
-    """A status holds what was seen, nothing that the server filled in."""
+def without_defaults(node: dict[str, Any]) -> None:
+    """Take defaults out: a status holds what was seen, nothing that the server filled in."""
     node.pop("default", None)
     for inner in node.get("properties", {}).values():
-        _without_defaults(inner)
+        without_defaults(inner)
     if "items" in node:
-        _without_defaults(node["items"])
+        without_defaults(node["items"])
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
+    """Writes YAML without aliases."""
+
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def rendered() -> str:
     """The definition as YAML."""
-    text = yaml.dump(definition(), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+    text = yaml.dump(definition(), Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True)
     return _HEAD + text

@@ -143,7 +143,6 @@ def layout(pipeline: WebEventPipeline, name: str, spec: BackfillSpec, now: datet
             update["analytics_topic"] = None
             update["topics"] = tuple(t for t in settings.topics if t != of.topics.analytics.name)
         stages.append(settings.model_copy(update=update))
-    others = {of.topics.analytics.name, of.topics.analytics_state_name}
-    others |= set() if copied else {raw}
-    own = tuple(topic for topic in plan.topics if topic.name not in others)
+    # Named by their ending, because what is in here is removed when the backfill is done.
+    own = tuple(t for t in plan.topics if t.name.removesuffix("-state").endswith(f"-{end}"))
     return Layout(raw, copied, topics.enriched.name, own, tuple(stages))

@@ -21,16 +21,17 @@ from webevents.operations.backfill.source import (
     copy_archive,
     find_ranges,
 )
-from webevents.operations.backfill.state import IndexState, Keeper, State, states
+from webevents.operations.backfill.state import ENDED, IndexState, Keeper, State, states
 from webevents.operations.backfill.workers import Workers
 from webevents.plan.make import make_plan
 from webevents.spec.backfill import BackfillSpec
 from webevents.spec.pipeline import WebEventPipeline
 
 TIMEOUT_S = 30.0
-ENDED = ("done", "aborted")
-CATCH_UPS = 5
-"""Times that what is missing is looked for once more in what the running pipeline writes."""
+
+
+class LessThanBefore(UserError):
+    """The new indices have less than the old ones: a person decides what is to be done."""
 
 
 class Backfill:
@@ -210,16 +211,17 @@ class Backfill:
     ) -> None:
         keep = spec.missing == "keep"
         targets = {index.name: index.shadow for index in state.indices}
-        for attempt in range(CATCH_UPS):
+        missing: dict[str, list[str]] = {}
+        for index in state.indices:
+            index.compared, missing[index.name] = shadow.compare(
+                client, index, keep=keep, writer=writer
+            )
+        # The running pipeline may have written some of it while it was compared.
+        if any(missing.values()) and live.take_over(state, writer, targets):
             for index in state.indices:
-                index.compared = shadow.compare(client, index, keep=keep, writer=writer)
-                self._say(f"compared {index.name}: {told(index)}")
-            missing = sum(i.compared.missing for i in state.indices if i.compared)
-            if not missing or keep or attempt == CATCH_UPS - 1:
-                break
-            # Perhaps the running pipeline wrote it just now.
-            if not live.take_over(state, writer, targets):
-                break
+                shadow.look_again(client, index, missing[index.name])
+        for index in state.indices:
+            self._say(f"compared {index.name}: {told(index)}")
         state.phase = "compared"
         keeper.save(state)
         if spec.missing == "stop":
@@ -290,7 +292,7 @@ def _stop_where_less(state: State) -> None:
         made = index.compared
         if made is None or index.content != "events" or not made.missing:
             continue
-        raise UserError(
+        raise LessThanBefore(
             f"{index.name} has {made.missing:,} documents that the new index lacks, such as "
             f"{', '.join(made.missing_ids[:3])}{mend}"
         )
@@ -301,7 +303,7 @@ def _stop_where_less(state: State) -> None:
     ]
     old, new = (round(sum(pair[side] for pair in sums)) for side in (0, 1))
     if new < old:
-        raise UserError(f"the new sessions count {new:,} events, the old ones {old:,}{mend}")
+        raise LessThanBefore(f"the new sessions count {new:,} events, the old ones {old:,}{mend}")
 
 
 def told(index: IndexState) -> str:

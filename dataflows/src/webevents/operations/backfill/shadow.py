@@ -1,5 +1,6 @@
 """New indices beside the old ones: making, comparing, and the swap that readers do not notice."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from webevents.operations.backfill.state import Comparison, IndexState
 
 PAGE = 1_000
 EXAMPLES = 20
+RECHECKED = 10_000
+"""Missing documents of an index that are looked for once more."""
 _SUMS = {"events": ("revenue",), "sessions": ("total_events", "total_revenue")}
 _VOLATILE = {"version"}
 """Fields of a session that differ without meaning anything."""
@@ -23,6 +26,11 @@ def make_shadow(client: SearchClient, state: IndexState) -> None:
 
     :raises UserError: see :func:`webevents.connectors.elasticsearch.explained`.
     """
+    if holder_of(client, state.name) == state.shadow:
+        raise UserError(
+            f"{state.shadow} stands for {state.name} already, since an earlier backfill of this "
+            "name: take another name"
+        )
     with explained(client):
         found = client.indices.simulate_index_template(name=state.name)
         template = found["template"]
@@ -69,7 +77,8 @@ def scroll(client: SearchClient, index: str, *, source: bool = True) -> Iterator
                 answer = client.scroll(body={"scroll_id": scroll_id, "scroll": "5m"})
                 scroll_id = answer["_scroll_id"]
     finally:
-        with explained(client):
+        # One that has come to its end may be gone already.
+        with explained(client), contextlib.suppress(NotFoundError):
             client.clear_scroll(body={"scroll_id": [scroll_id]})
 
 
@@ -78,20 +87,24 @@ def fetch(
 ) -> dict[str, dict[str, Any]]:
     """Documents of an index by identifier; absent ones left out."""
     with explained(client):
-        answer = client.mget(index=index, body={"ids": list(ids)}, _source=source)
+        body = {"docs": [{"_id": name, "_source": source} for name in ids]}
+        answer = client.mget(index=index, body=body)
     return {doc["_id"]: doc.get("_source", {}) for doc in answer["docs"] if doc.get("found")}
 
 
 def compare(
     client: SearchClient, state: IndexState, *, keep: bool, writer: BulkWriter
-) -> Comparison:
+) -> tuple[Comparison, list[str]]:
     """Compare the new index with the old one: every document, by identifier and by field.
 
     :param keep: copy what only the old index has into the new one: of events every document, of
-        sessions those that no new session of the same visitor overlaps.
+        sessions those that count more events than the new ones of the same visitor in that time,
+        which then go.
+    :returns: also the first identifiers that are missing.
     :raises UserError: when a document cannot be copied, or the server does not answer.
     """
     made = Comparison()
+    missing: list[str] = []
     holder = holder_of(client, state.name)
     refresh(client, state.shadow)
     if holder is not None and holder != state.shadow:
@@ -100,16 +113,23 @@ def compare(
             new = fetch(client, state.shadow, list(old))
             lost = {name: body for name, body in old.items() if name not in new}
             made.old += len(old)
+            if keep and state.content == "sessions":
+                larger = {n: old[n] for n in new if _events(old[n]) > _events(new[n])}
+                made.kept += len(larger)
+                for name, body in larger.items():
+                    version = max(int(new[name].get("version", 0)), int(body.get("version", 0)))
+                    new[name] = larger[name] = {**body, "version": version + 1}
+                _copy(writer, state.shadow, larger, state.content)
             for name in old.keys() & new.keys():
                 _differences(made, name, old[name], new[name], state.content)
             made.missing += len(lost)
             if lost and keep:
                 if state.content == "sessions":
-                    lost = {n: b for n, b in lost.items() if not _overlapped(client, state, b)}
+                    lost = {n: b for n, b in lost.items() if _outdoes(client, writer, state, b)}
                 _copy(writer, state.shadow, lost, state.content)
                 made.kept += len(lost)
             elif lost:
-                made.missing_ids += list(lost)[: EXAMPLES - len(made.missing_ids)]
+                missing += list(lost)[: RECHECKED - len(missing)]
     for hits in scroll(client, state.shadow, source=False):
         names = [hit["_id"] for hit in hits]
         made.new += len(names)
@@ -120,7 +140,32 @@ def compare(
     for name in _SUMS[state.content]:
         before = _sum(client, holder, name) if holder else 0.0
         made.sums[name] = (before, _sum(client, state.shadow, name))
-    return made
+    made.missing_ids = missing[:EXAMPLES]
+    return made, missing
+
+
+def look_again(client: SearchClient, state: IndexState, missing: list[str]) -> None:
+    """Take out of a comparison what was missing and has come since.
+
+    :param missing: the identifiers that :func:`compare` gave.
+    """
+    made = state.compared
+    assert made is not None
+    refresh(client, state.shadow)
+    left = []
+    for start in range(0, len(missing), PAGE):
+        part = missing[start : start + PAGE]
+        found = fetch(client, state.shadow, part, source=False)
+        left += [name for name in part if name not in found]
+    came = len(missing) - len(left)
+    made.missing -= came
+    made.same += came
+    made.new += came
+    made.missing_ids = left[:EXAMPLES]
+
+
+def _events(session: dict[str, Any]) -> int:
+    return int(session.get("total_events", 0))
 
 
 def _differences(
@@ -156,17 +201,24 @@ def _copy(
         )
         for name, body in documents.items()
     ]
+    _send(writer, lines)
+
+
+def _send(writer: BulkWriter, lines: list[Document]) -> None:
     result = writer.submit(lines).result()
     if result.failed:
         refused = result.failed[0]
         raise UserError(
-            f"{len(result.failed)} documents of the old index cannot be copied to {index}, the "
-            f"first ({lines[refused.position].id}) for {refused.type}: {refused.reason}"
+            f"{len(result.failed)} documents cannot be written to {lines[refused.position].index}, "
+            f"the first ({lines[refused.position].id}) for {refused.type}: {refused.reason}"
         )
 
 
-def _overlapped(client: SearchClient, state: IndexState, session: dict[str, Any]) -> bool:
-    """Whether a new session of the same visitor has part of an old session's time."""
+def _outdoes(
+    client: SearchClient, writer: BulkWriter, state: IndexState, session: dict[str, Any]
+) -> bool:
+    """Whether an old session counts more events than the new ones of the same visitor that have
+    part of its time; these are then removed."""
     query = {
         "bool": {
             "filter": [
@@ -177,8 +229,13 @@ def _overlapped(client: SearchClient, state: IndexState, session: dict[str, Any]
         }
     }
     pattern = f"{state.shadow.rsplit('-', 1)[0]}-*"  # the days beside it too
+    body = {"size": 1_000, "query": query, "version": True}
     with explained(client):
-        return int(client.count(index=pattern, body={"query": query})["count"]) > 0
+        hits = client.search(index=pattern, body=body)["hits"]["hits"]
+    if sum(_events(hit["_source"]) for hit in hits) >= _events(session):
+        return False
+    _send(writer, [Document(h["_index"], h["_id"], None, h["_version"] + 1) for h in hits])
+    return True
 
 
 def _sum(client: SearchClient, index: str, field: str) -> float:

@@ -1,5 +1,6 @@
 """What a backfill has done so far, kept in Kafka so that it goes on after a kill at any point."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -74,6 +75,16 @@ class State(msgspec.Struct, rename="camel"):
     stages: dict[str, dict[str, Any]] = {}
     """What each stage counted."""
     indices: list[IndexState] = []
+
+
+ENDED = ("done", "aborted")
+
+
+def ended_before(state: State, moment: str) -> bool:
+    """Whether a backfill had ended at a time (ISO 8601)."""
+    if state.phase not in ENDED:
+        return False
+    return datetime.fromisoformat(state.ended_at) < datetime.fromisoformat(moment)
 
 
 _decode = msgspec.json.Decoder(State).decode

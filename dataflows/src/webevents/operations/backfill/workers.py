@@ -1,5 +1,6 @@
 """The stages of a backfill as processes, until they have read all."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from typing import IO, Self
 
 from confluent_kafka import KafkaException
 
+from webevents import parent_guard
 from webevents.connectors.kafka_observe import Observer, Partition
 from webevents.errors import UserError
 from webevents.stages.settings import StageSettings
@@ -21,11 +23,18 @@ RESTARTS = 5
 """Times that a stage which ended by a fault is started again."""
 
 
+def _guard() -> list[str]:
+    """What has a stage end when this process is killed (Linux)."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", parent_guard.__file__, str(os.getpid())]
+
+
 class Workers:
     """One worker of each stage; all are stopped at the end of the block."""
 
     def __init__(self, stages: Sequence[StageSettings], observer: Observer) -> None:
-        self._stages = {stage.stage: stage for stage in stages}
+        self._stages: dict[str, StageSettings] = {stage.stage: stage for stage in stages}
         self._observer = observer
         self._folder = tempfile.TemporaryDirectory(prefix="webevents-backfill-")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -57,7 +66,7 @@ class Workers:
         path.write_text(self._stages[name].model_dump_json(by_alias=True, exclude_none=True))
         log = self._logs.setdefault(name, (folder / f"{name}.log").open("ab"))
         self._processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "webevents", "stage", "--settings", str(path)],
+            [*_guard(), sys.executable, "-m", "webevents", "stage", "--settings", str(path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -76,6 +76,11 @@ class Topics:
         for topic in (self.raw, self.enriched):
             found = made[topic] = Found(topic)
             for message in self._observer.messages(topic):
+                if message.value() is None:
+                    # The tombstone of an erasure holds the key.
+                    key = (message.key() or b"").decode("utf-8", "replace")
+                    found.saw(message, mine=topic == self.enriched and key in person.keys)
+                    continue
                 mine = person.of_message(message.value(), enriched=topic == self.enriched)
                 found.saw(message, mine=mine)
                 if mine and topic == self.enriched and message.key():
@@ -95,7 +100,10 @@ class Topics:
             for key, message in newest.items():
                 # A state's key is its start and the session key.
                 sought = key.decode("utf-8", "replace").partition("|")[2]
-                found.saw(message, mine=message.value() is not None and sought in person.keys)
+                mine = message.value() is not None and sought in person.keys
+                found.saw(message, mine=mine)
+                if mine:
+                    person.open_keys.add(sought)
         self._scan_analytics(person, made)
         return made
 
@@ -110,7 +118,10 @@ class Topics:
             found = made[self.analytics_state] = Found(self.analytics_state)
             newest = {m.key(): m for m in self._observer.messages(self.analytics_state)}
             for key, message in newest.items():
-                found.saw(message, mine=message.value() is not None and key in keys)
+                mine = message.value() is not None and key in keys
+                found.saw(message, mine=mine)
+                if mine:
+                    person.open_keys.add((key or b"").decode())
 
     def _is_failed_of(self, person: Person, value: bytes | None) -> bool:
         if value is None:
@@ -132,21 +143,21 @@ class Topics:
         return True
 
     def forget_sessions(self, person: Person) -> int:
-        """Send a tombstone for each session key; the sessionize stage retracts what is open.
+        """Send a tombstone for each key with open sessions, which sessionize then retracts.
 
         :returns: how many were sent.
         """
-        if self.sessions is None or not person.keys:
+        if not person.open_keys:
             return 0
         producer = Producer(
             self._kafka
             | {"log_level": 0, "enable.idempotence": True, "partitioner": "murmur2_random"}
         )
-        for key in sorted(person.keys):
+        for key in sorted(person.open_keys):
             producer.produce(self.enriched, None, key.encode())
         if producer.flush(TIMEOUT_S):
             raise UserError("the brokers do not take messages: nothing was erased")
-        return len(person.keys)
+        return len(person.open_keys)
 
     def wait(self, seconds: float) -> list[str]:
         """Wait until every stage has read what is there now; who has not, a line each."""

@@ -23,7 +23,7 @@ ID_FIELDS = ("user_id", "user_domain_id", "user_custom_id")
 Pair = tuple[str, str]
 
 
-@dataclass(slots=True)
+@dataclass
 class Person:
     """What is known of a person; grows while it is looked for."""
 
@@ -40,6 +40,8 @@ class Person:
     times: dict[str, list[int]] = field(default_factory=dict)
     """Times of the person's events by session key, in microseconds."""
     session_ids: set[str] = field(default_factory=set)
+    open_keys: set[str] = field(default_factory=set)
+    """Session keys with sessions that can still change."""
 
     def __post_init__(self) -> None:
         names = self.spec.sessions.key
@@ -60,7 +62,7 @@ class Person:
             {
                 json.dumps(v, ensure_ascii=ascii_)[1:-1].encode()
                 for v in encoded
-                for ascii_ in (0, 1)
+                for ascii_ in (False, True)
             }
         )
         if self._own_key:
@@ -144,7 +146,9 @@ class Person:
 
 
 def text(value: Any) -> str:
-    """An identifier's value as text; numbers as JSON has them."""
+    """An identifier's value as text; numbers as JSON has them, nothing where there is none."""
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json.dumps(value)
 
 

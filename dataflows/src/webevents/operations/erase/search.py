@@ -1,7 +1,10 @@
 """Documents of a person in Elasticsearch or OpenSearch: found by search, deleted by id."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from elasticsearch import NotFoundError
 
 from webevents.connectors.elasticsearch import BulkWriter, SearchClient, explained, refresh
 from webevents.errors import UserError
@@ -114,7 +117,8 @@ class Documents:
                 answer = self._client.scroll(body={"scroll_id": scroll_id, "scroll": "5m"})
                 scroll_id = answer["_scroll_id"]
         if scroll_id is not None:
-            with explained(self._client):
+            # One that has come to its end may be gone already.
+            with explained(self._client), contextlib.suppress(NotFoundError):
                 self._client.clear_scroll(body={"scroll_id": [scroll_id]})
 
     def place(self, what: str, person: Person) -> Place:

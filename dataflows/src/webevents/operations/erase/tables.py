@@ -122,8 +122,8 @@ class Rows:
 
     def _delete(self, table: _Table, where: sql.Composable, values: Any) -> int:
         if table.kind == "scrolls":
-            query = sql.SQL("UPDATE {} SET user_id = NULL WHERE ").format(table.sql) + where
-            return self._connection.execute(query, values).rowcount
+            update = sql.SQL("UPDATE {} SET user_id = NULL WHERE ").format(table.sql) + where
+            return self._connection.execute(update, values).rowcount
         query = sql.SQL("DELETE FROM {} WHERE ").format(table.sql) + where
         if table.kind != "sessions":
             return self._connection.execute(query, values).rowcount
@@ -141,7 +141,7 @@ class Rows:
     def _conditions(self, table: _Table, person: Person) -> Iterator[tuple[sql.Composable, Any]]:
         """Conditions that no row meets twice, with their values."""
         users = sorted({value for name, value in person.pairs if name == "user_id"})
-        known = sql.SQL("FALSE")
+        known: sql.Composable = sql.SQL("FALSE")
         if table.kind == "processed":
             yield from self._of_ids("event_id", person.document_ids(), known)
         elif table.kind == "sessions":
