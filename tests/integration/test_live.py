@@ -32,7 +32,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 EVENTS = 5_000
 GENERATOR = {
-    "profile": "journeys",
     "eventsPerSecond": 100,
     "time": {"mode": "backdated", "start": "2026-11-01T00:00:00Z"},
     "faults": {"corrupt": 0.02, "duplicates": 0.02},
