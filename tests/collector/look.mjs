@@ -119,10 +119,10 @@ async function takePictures() {
   const views = [["live-light", "light", 1280, 1180], ["live-dark", "dark", 1280, 1180], ["live-phone", "light", 360, 740]];
   for (const [name, colorScheme, width, height] of views) {
     const page = await open({ viewport: { width, height }, colorScheme });
-    await live(page);
     await rows(page).first().waitFor();
     await page.waitForTimeout(2000);
     await page.screenshot({ path: `${task.pictures}/${name}.png` });
+    await page.context().close();
   }
   return {};
 }

@@ -118,8 +118,7 @@ def test_the_page_shows_events_as_text_and_can_be_used_by_everybody(
     assert seen["foreign"] == []
     assert seen["title"] == page.name
 
-    assert seen["log"][0] == EVIL
-    assert seen["log"][1] == "/page19"
+    assert set(seen["log"]) == {EVIL, *(f"/page{n}" for n in range(20))}
     assert EVIL in seen["types"]
     assert seen["alerts"] == [EVIL]
     assert seen["reasons"] == ["wrong_type"]

@@ -44,7 +44,10 @@ PATHS = frozenset(
     )
 )
 OPEN = frozenset(
-    ("/login", "/static/login.js", "/static/style.css", "/health", "/healthz", "/readyz")
+    (
+        *("/login", "/static/login.js", "/static/style.css", "/static/icon.svg"),
+        *("/health", "/healthz", "/readyz"),
+    )
 )
 """Paths that tell nothing of the pipeline, and need no token."""
 
