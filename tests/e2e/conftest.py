@@ -53,7 +53,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def cluster(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A namespace with restricted pod security and every server, ready."""
-    made = Cluster(f"e2e-{int(time.time())}")
+    made = Cluster("web-events")
+    # An earlier run's may still be on its way out.
+    made.kubectl("wait", f"namespace/{made.namespace}", "--for=delete", "--timeout=120s")
     made.kubectl("create", "namespace", made.namespace)
     made.kubectl("label", "namespace", made.namespace, RESTRICTED)
     folder = tmp_path_factory.mktemp("servers")
@@ -131,50 +133,16 @@ def eventually() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def install(cluster: Cluster) -> Callable[..., str]:
     """``helm install`` or ``helm upgrade`` of the release on the servers of the namespace."""
-    owner = owner_of_definition(cluster)
-    settings = settings_of(cluster, definition=owner in (None, cluster.namespace))
+    settings = ["--values", str(Path(__file__).with_name("values.yaml"))]
+    if owner_of_definition(cluster) not in (None, cluster.namespace):
+        # A definition that somebody else installed is left to them.
+        settings += ["--set", "crds.create=false"]
 
     def run(command: str, *more: str, chart: Path = CHART) -> str:
-        return cluster.helm(
-            command, RELEASE, str(chart), "--wait", "--timeout", "5m", *settings, *more
-        )
+        wait = ("--wait", "--timeout", "5m")
+        return cluster.helm(command, RELEASE, str(chart), *wait, *settings, *more)
 
     return run
-
-
-def settings_of(cluster: Cluster, *, definition: bool) -> list[str]:
-    """Values of a release on the servers of the namespace, for Helm's command line.
-
-    :param definition: whether it has the CustomResourceDefinition.
-    """
-    at = f"{cluster.namespace}.svc"
-    settings = {
-        "images.pullPolicy": "IfNotPresent",
-        "kafka.create": "false",
-        "kafka.existing.bootstrapServers": f"kafka.{at}:9092",
-        "elasticsearch.create": "false",
-        "elasticsearch.existing.urls[0]": f"http://elasticsearch.{at}:9200",
-        "kibana.create": "false",
-        "postgres.existing.host": f"postgres.{at}",
-        "postgres.existing.passwordFile": "secret:postgres/password",
-        "s3.existing.endpoint": f"http://s3.{at}:5000",
-        "s3.existing.accessKeyFile": "secret:store/access",
-        "s3.existing.secretKeyFile": "secret:store/secret",
-        "operator.ledgerInterval": "5s",
-        "operator.resyncInterval": "10s",
-        "operator.resources.requests.cpu": "10m",
-        "dataflows.usualResources.requests.cpu": "10m",
-        "dataflows.usualResources.requests.memory": "64Mi",
-        "pipeline.spec.generator.eventsPerSecond": "20",
-        "pipeline.spec.store.enabled": "true",
-        "pipeline.spec.store.tables": "{sessionMetrics,processedEvents}",
-        "pipeline.spec.archive.enabled": "true",
-        "pipeline.spec.archive.interval": "5s",
-        "pipeline.spec.loader.enabled": "true",
-        "pipeline.spec.loader.every": "5s",
-        "crds.create": str(definition).lower(),
-    }
-    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -86,7 +86,7 @@ class Hands:
         """Let a pod's processes run only at times, for some seconds."""
         self._send(pod, "19,18", str(seconds), str(stopped), str(running))
 
-    def kill(self, pod: str, seconds: float = 180) -> float:
+    def kill(self, pod: str, seconds: float = 300) -> float:
         """``kill -9`` a pod's processes; returns the seconds until its container is ready anew."""
         before = self._status(pod)["restartCount"]
         began = time.monotonic()

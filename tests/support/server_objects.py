@@ -171,7 +171,9 @@ def _scripts(namespace: str) -> dict[str, str]:
         "elasticsearch": "cp -rT /opt/home /tmp/home && cp /etc/servers/elasticsearch.properties "
         "/tmp/home/node.properties && " + _java(elasticsearch),
         "postgres": _POSTGRES,
-        "s3": "PYTHONPATH=/opt/s3 exec python3 -m moto.server -H 0.0.0.0 -p 5000 > /dev/null 2>&1",
+        # A name of the service, such as s3.shop.svc, would be taken for a bucket's.
+        "s3": "export S3_IGNORE_SUBDOMAIN_BUCKETNAME=true PYTHONPATH=/opt/s3; "
+        "exec python3 -m moto.server -H 0.0.0.0 -p 5000 > /dev/null 2>&1",
         "prometheus": f"python3 /etc/servers/pods.py {namespace} & exec /opt/prometheus "
         "--config.file=/etc/servers/prometheus.yaml --storage.tsdb.path=/tmp/data --log.level=warn",
     }
