@@ -8,7 +8,8 @@ from webevents.spec.backfill import WebEventBackfill
 from webevents_operator import names
 from webevents_operator.kinds import BACKFILL, CONFIG_MAP, JOB, Object
 from webevents_operator.objects.frame import Frame, digest
-from webevents_operator.objects.pods import pod_template, settings_of
+from webevents_operator.objects.pods import pod_template
+from webevents_operator.objects.settings import settings_of
 
 
 def backfill_objects(frame: Frame, backfill: WebEventBackfill, made_at: str) -> list[Object]:
