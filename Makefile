@@ -79,6 +79,10 @@ bench-live: $(READY) ## Measure what VIEWERS=1000 of the live page cost
 bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean traffic
 	$(BIN)/python tests/bench/alerts.py
 
+.PHONY: test-own-servers
+test-own-servers: $(READY) ## Kill every process of two examples that run on servers of their own
+	$(PYTEST) tests/local -v
+
 .PHONY: fuzz
 fuzz: $(READY) ## Put a million malformed inputs to everything that takes bytes from outside
 	$(BIN)/python tests/bench/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(TARGET),--target $(TARGET)) $(if $(FIRST),--first $(FIRST))

@@ -12,7 +12,7 @@ from webevents.local.keeper import ServerKeeper
 
 
 class Server:
-    """Stands for a server; what a real one does is in tests/integration/test_own_servers.py."""
+    """Stands for a server; what a real one does is in tests/local/test_own_servers.py."""
 
     port = 5
 

@@ -124,7 +124,7 @@ def test_each_process_is_killed_and_the_figures_are_right(
         pytest.skip(str(error))
     spec = yaml.safe_load((MANIFESTS / f"{name}.yaml").read_text())["spec"]
     # A generator that is killed would begin its accelerated day anew.
-    spec["generator"] |= {"eventsPerSecond": 60, "time": {"mode": "wallClock"}}
+    spec["generator"] |= {"eventsPerSecond": 30, "time": {"mode": "wallClock"}}
     spec["generator"].pop("sessionsPerDay", None)
     if "collector" in spec:
         spec["collector"]["port"] = free_port()
@@ -160,7 +160,7 @@ def test_each_process_is_killed_and_the_figures_are_right(
             return (*found, rows(database) if database else [])
 
         before = figures()
-        assert len(before[0]) > 500
+        assert len(before[0]) > 300
         if database:
             assert {row[0] for row in before[2]} == before[1].keys()
             assert sum(row[1] for row in before[2]) == len(before[0])
