@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 from live_pages import get, live_page, stats, wait_for
 from live_state import event
 from pipelines import Servers, TestPipeline, children
 
+from webevents.connectors.kafka_observe import Observer
 from webevents.local.kafka_server import EmbeddedKafka
 from webevents.local.ports import LOOPBACK, free_port
 from webevents.sources.output import KafkaOutput
@@ -111,9 +111,15 @@ def test_the_figures_are_the_ledgers_also_after_a_kill(kafka: str, tmp_path: Pat
         wait_for(lambda: page not in [pid for pid, _ in children(run.process.pid)])
         again = wait_for(settled, 120)
         assert counted_of(again) == counted_of(seen)
-        groups = AdminClient(pipeline.servers.config).list_consumer_groups().result(30).valid
-        mine = {each.group_id for each in groups if each.group_id.startswith(f"{pipeline.name}-")}
-        assert mine == {f"{pipeline.name}-enrich", f"{pipeline.name}-sessionize"}
+        observer = Observer(pipeline.servers.config)
+        topics = {
+            f"{pipeline.name}-live": [pipeline.pipeline.spec.topics.enriched.name],
+            f"{pipeline.name}-enrich": [pipeline.raw_topic],
+        }
+        page_view, enrich_view = observer.groups(topics).values()
+        observer.close()
+        assert enrich_view.ledgers
+        assert not page_view.ledgers  # the page commits nothing
         run.interrupt()
         report = run.finish()
     assert report["restarts"] == 1

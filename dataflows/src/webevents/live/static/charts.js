@@ -3,6 +3,7 @@
 import { brief, clock, draw, make, number, rate, setText, share, span } from "./dom.js";
 
 const LEAST_S = 60;
+const LABEL_PX = 60;
 
 function ticks(highest) {
   const rough = Math.max(highest, 1) / 3;
@@ -57,7 +58,8 @@ export class RateChart {
         draw("text", { x: left - 8, y: y(level) + 4, "text-anchor": "end" }, brief(level)),
       );
     }
-    const every = came.length > 150 ? 60 : 15;
+    const room = (seconds) => (seconds / (came.length - 1)) * (width - left - right);
+    const every = [15, 30, 60].find((seconds) => room(seconds) >= LABEL_PX) ?? 120;
     for (let ago = 0; ago < came.length - every / 3; ago += every) {
       const at = x(came.length - 1 - ago);
       const text = ago === 0 ? "now" : `−${span(ago)}`;
