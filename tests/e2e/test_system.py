@@ -132,6 +132,22 @@ def older_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def everything(cluster: Cluster) -> set[str]:
+    """Topics, indices and index templates, whoever made them."""
+    templates = cluster.elasticsearch("_index_template")["index_templates"]
+    return {
+        *cluster.topic_folders(),
+        *cluster.elasticsearch("_aliases"),
+        *(each["name"] for each in templates),
+    }
+
+
+@pytest.fixture(scope="module")
+def before(cluster: Cluster) -> set[str]:
+    """What other tests have left in the servers."""
+    return everything(cluster)
+
+
 def test_preflight_names_what_is_missing(cluster: Cluster) -> None:
     if "kafka.strimzi.io" in cluster.kubectl("api-versions"):
         pytest.skip("Strimzi is installed here")
@@ -141,7 +157,7 @@ def test_preflight_names_what_is_missing(cluster: Cluster) -> None:
 
 
 def test_install(
-    cluster: Cluster, eventually: Eventually, install: Install, older_chart: Path
+    cluster: Cluster, eventually: Eventually, install: Install, older_chart: Path, before: set[str]
 ) -> None:
     began = time.monotonic()
     notes = install("install", chart=older_chart)
@@ -390,25 +406,22 @@ def test_uninstall_leaves_only_what_the_policy_retains(
 
 
 def test_uninstall_leaves_nothing_where_the_policy_deletes(
-    cluster: Cluster, eventually: Eventually, install: Install, tmp_path: Path
+    cluster: Cluster, eventually: Eventually, install: Install, before: set[str], tmp_path: Path
 ) -> None:
-    before = cluster.documents("web-events-*")
+    retained = cluster.documents("web-events-*")
     policy = [
         f"pipeline.spec.deletionPolicy.{each}=Delete" for each in ("topics", "indices", "tables")
     ]
     install("install", *(word for each in policy for word in ("--set", each)))
     wait_until_ready(cluster)
-    eventually(lambda: cluster.documents("web-events-*"), lambda now: now > before)
+    eventually(lambda: cluster.documents("web-events-*"), lambda now: now > retained)
     settle(cluster, eventually)  # what was retained is gone on with
     cluster.helm("uninstall", RELEASE, "--wait", "--timeout", "5m")
     left = eventually(
         lambda: there(cluster) - servers_objects(cluster.namespace, tmp_path), lambda now: not now
     )
     assert left == set()
-    assert eventually(cluster.topic_folders, lambda now: not now) == set()
-    assert list(cluster.elasticsearch("_aliases")) == []
-    names = [each["name"] for each in cluster.elasticsearch("_index_template")["index_templates"]]
-    assert not [name for name in names if NAME in name]
+    assert eventually(lambda: everything(cluster) - before, lambda now: not now) == set()
     # The loader's are shared by all pipelines of the schema and go with none.
     assert tables(cluster) == {"events", "scroll_events", "loaded_objects", "load_failures"}
 
