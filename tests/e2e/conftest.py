@@ -114,7 +114,7 @@ def eventually() -> Callable[..., Any]:
     """Ask until the answer is accepted; fail with the last answer."""
 
     def run(
-        ask: Callable[[], Any], accept: Callable[[Any], Any] = bool, *, seconds: float = 240
+        ask: Callable[[], Any], accept: Callable[[Any], Any] = bool, *, seconds: float = 400
     ) -> Any:
         deadline = time.monotonic() + seconds
         while True:

@@ -84,8 +84,8 @@ def _files(namespace: str, folder: Path) -> dict[str, str]:
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
         "log.cleaner.dedupe.buffer.size": "8388608",
-        "broker.session.timeout.ms": "4000",
-        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "9000",
+        "broker.heartbeat.interval.ms": "1000",
     }
     elasticsearch = {
         "cluster.name": "test",
