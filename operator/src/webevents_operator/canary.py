@@ -5,6 +5,7 @@ as that of any other. It wants nothing, and no other pipeline is touched.
 """
 
 import asyncio
+import os
 import time
 from datetime import UTC, datetime
 
@@ -82,9 +83,19 @@ class Canary:
         return kinds.PIPELINE.of(
             NAME,
             self._namespace,
-            metadata={"annotations": {names.CANARY: self._sent}},
+            metadata={"annotations": {names.CANARY: self._sent}, **_owner()},
             spec={"paused": True},
         )
+
+
+def _owner() -> Object:
+    """The operator's own pod, where it runs in one: the canary goes with it, also where a release
+    is uninstalled and the operator may not remove it any more."""
+    name, uid = os.environ.get("POD_NAME"), os.environ.get("POD_UID")
+    if not name or not uid:
+        return {}
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+    return {"ownerReferences": [owner]}
 
 
 def _status(resource: Object, stamp: str) -> Object:
