@@ -25,6 +25,7 @@ CHART = ROOT / "charts" / "web-event-pipeline"
 ALERTS = ROOT / "manifests" / "monitoring" / "alerts.yaml"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 CRD = "crd/webeventpipelines.webevents.dev"
+BACKFILLS = "crd/webeventbackfills.webevents.dev"
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +91,7 @@ def _clean_up(cluster: Cluster) -> None:
         patch = '{"metadata": {"finalizers": null}}'
         for each in cluster.kubectl("get", "wep", "--output", "name", check=False).split():
             cluster.kubectl("patch", each, "--type=merge", "--patch", patch, check=False)
-        cluster.kubectl("delete", CRD, "--wait=false", check=False)
+        cluster.kubectl("delete", CRD, BACKFILLS, "--wait=false", check=False)
 
 
 def owner_of_definition(cluster: Cluster) -> str | None:

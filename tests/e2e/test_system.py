@@ -427,7 +427,8 @@ def test_uninstall_leaves_nothing_where_the_policy_deletes(
 
 
 def test_the_definition_goes_last(cluster: Cluster) -> None:
-    cluster.kubectl("delete", "crd", "webeventpipelines.webevents.dev")
+    ours = ("webeventpipelines.webevents.dev", "webeventbackfills.webevents.dev")
+    cluster.kubectl("delete", "crd", *ours)
     assert "webevents.dev" not in cluster.kubectl("get", "crd", "--output", "name")
 
 
