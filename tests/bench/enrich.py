@@ -1,0 +1,254 @@
+"""Enrichment end to end against other engines: the same events, the same work, the same result.
+
+Usage: ``python tests/bench/enrich.py [--events N] [--rounds N] [--only NAME …] [--report FILE]``
+(``make bench`` runs it with the others). Every implementation reads a topic of 4 partitions of
+simulated events and writes the enriched ones to another, on one worker; the work is the project's
+own logic (``peers/work.py``) for all. Rounds are interleaved, because machines are shared.
+
+CPU is that of the implementation's whole process tree between its first and its last tenth of the
+output, per million events: starting up counts for nobody. What comes out is held against what the
+logic makes of the same events, message by message; a difference ends the measurement.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from environments import flink_jars, python_of
+from measure import Spread, Watched, wait_until
+from work import on_bytes
+
+from webevents.connectors.kafka import Topic, ensure_topics
+from webevents.local.kafka_server import EmbeddedKafka
+from webevents.sources.simulator import Simulator
+from webevents.spec.generator import GeneratorSpec
+
+HERE = Path(__file__).resolve().parent
+PARTITIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An implementation."""
+
+    name: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    environment: str = "own"
+    share: float = 1.0
+    """Of the events: slow engines get fewer."""
+    settings: tuple[tuple[str, str], ...] = ()
+    copies: bool = False
+    """Whether it leaves the events as they are."""
+
+
+PEERS = (
+    Peer("raw copy", "copy_raw.py", copies=True),
+    Peer("plain loop", "loop.py"),
+    Peer("webevents, exactly once", "ours.py", ("failed",)),
+    Peer("webevents, at least once", "ours.py", ("failed",), settings=(("AT_LEAST_ONCE", "1"),)),
+    Peer("Bytewax, op.map, Struct", "bytewax_ops.py", ("struct",), share=0.5),
+    Peer("Bytewax, op.map, json", "bytewax_ops.py", ("json",), share=0.5),
+    Peer("quixstreams, bytes", "quix.py", ("bytes",), "quixstreams", share=0.5),
+    Peer("quixstreams, json", "quix.py", ("json",), "quixstreams", share=0.5),
+    Peer("PyFlink, threads", "flink.py", ("thread",), "flink", share=0.3),
+    Peer("PyFlink, processes", "flink.py", ("process",), "flink", share=0.3),
+    Peer("faust-streaming", "faust_app.py", (), "faust", share=0.1),
+)
+
+
+def events(number: int) -> list[tuple[bytes | None, bytes]]:
+    """Simulated events without faults: keys and values."""
+    spec = GeneratorSpec.model_validate({"time": {"mode": "backdated"}, "eventsPerSecond": 500})
+    made: list[tuple[bytes | None, bytes]] = []
+    for message in Simulator(spec):
+        made.append((message.key, message.value))
+        if len(made) == number:
+            break
+    return made
+
+
+def digest(values: Iterable[bytes]) -> Counter[bytes]:
+    """The messages as a multiset, whatever their order and that of their members."""
+
+    def one(value: bytes) -> bytes:
+        text = json.dumps(json.loads(value), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=12).digest()
+
+    return Counter(map(one, values))
+
+
+class Bench:
+    """A Kafka with the events in topics, and the measurement of one implementation."""
+
+    def __init__(self, kafka: str, messages: Sequence[tuple[bytes | None, bytes]]) -> None:
+        self.kafka = kafka
+        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self._messages = messages
+        self._expected: dict[tuple[int, bool], Counter[bytes]] = {}
+        self._sources: dict[int, str] = {}
+        ensure_topics(self._admin, [Topic("failed", 1, {}, 1)])
+
+    def source(self, number: int) -> str:
+        """The topic that holds the first so many events."""
+        if number not in self._sources:
+            name = f"source-{number}"
+            ensure_topics(self._admin, [Topic(name, PARTITIONS, {}, 1)])
+            settings = {"linger.ms": 20, "compression.type": "lz4", "partitioner": "murmur2_random"}
+            producer = Producer({"bootstrap.servers": self.kafka} | settings)
+            for key, value in self._messages[:number]:
+                while True:
+                    try:
+                        producer.produce(name, value, key)
+                        break
+                    except BufferError:
+                        producer.poll(0.1)
+            assert producer.flush(60) == 0
+            self._sources[number] = name
+        return self._sources[number]
+
+    def expected(self, number: int, copies: bool) -> Counter[bytes]:
+        """What must come out."""
+        key = (number, copies)
+        if key not in self._expected:
+            work: Callable[[bytes], tuple[str | None, bytes]] = (
+                (lambda raw: (None, raw)) if copies else on_bytes()
+            )
+            self._expected[key] = digest(work(value)[1] for _, value in self._messages[:number])
+        return self._expected[key]
+
+    def run(self, peer: Peer, number: int) -> dict[str, float]:
+        """Measure one run.
+
+        :raises AssertionError: when something else comes out than must.
+        """
+        source = self.source(number)
+        target = f"target-{time.time_ns()}"
+        ensure_topics(self._admin, [Topic(target, PARTITIONS, {}, 1)])
+        extra = (flink_jars(),) if peer.environment == "flink" else ()
+        command = [python_of(peer.environment), str(HERE / "peers" / peer.script),
+                   self.kafka, source, target, *peer.arguments, *extra]  # fmt: skip
+        with tempfile.TemporaryFile() as log:
+            watched = Watched(
+                command, stdout=log, stderr=log, cwd=tempfile.gettempdir(),
+                env=os.environ | dict(peer.settings) | {"PYTHONPATH": str(HERE / "peers")},
+            )  # fmt: skip
+            consumer = self._consumer()
+            try:
+                first = self._when(consumer, target, number // 10, watched)
+                last = self._when(consumer, target, number * 9 // 10, watched)
+                values = self._read(consumer, target, number, watched)
+            except (TimeoutError, AssertionError) as error:
+                log.seek(0)
+                text = log.read().decode(errors="replace")[-3000:]
+                raise AssertionError(f"{peer.name}: {error}\n{text}") from None
+            finally:
+                consumer.close()
+                watched.stop()
+        self._admin.delete_topics([target])[target].result()
+        assert digest(values) == self.expected(number, peer.copies), f"{peer.name}: other results"
+        done = last[2] - first[2]
+        return {
+            "cpu_s_per_million": (last[1] - first[1]) / done * 1e6,
+            "events_per_s": done / (last[0] - first[0]),
+            "rss_mb": watched.rss / 1e6,
+        }
+
+    def _consumer(self) -> Consumer:
+        return Consumer({"bootstrap.servers": self.kafka, "group.id": "bench",
+                         "isolation.level": "read_committed", "enable.auto.commit": False,
+                         "auto.offset.reset": "earliest"})  # fmt: skip
+
+    def _when(
+        self, consumer: Consumer, topic: str, count: int, watched: Watched
+    ) -> tuple[float, float, int]:
+        """Time, CPU and number of messages when so many have come out."""
+
+        def written() -> int:
+            assert watched.process.poll() is None, "it has ended"
+            ends = [
+                consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+                for number in range(PARTITIONS)
+            ]
+            return sum(ends) if sum(ends) >= count else 0
+
+        found = wait_until(f"{count} messages", written, 900)
+        return time.monotonic(), watched.cpu(), found
+
+    def _read(self, consumer: Consumer, topic: str, number: int, watched: Watched) -> list[bytes]:
+        consumer.assign([TopicPartition(topic, part, 0) for part in range(PARTITIONS)])
+        values: list[bytes] = []
+        deadline = time.monotonic() + 300
+        while len(values) < number:
+            assert time.monotonic() < deadline, f"{len(values)} of {number} messages"
+            values += [message.value() for message in consumer.consume(1000, 0.5)]
+        return values + [message.value() for message in consumer.consume(1000, 2)]
+
+
+def measure(number: int, rounds: int, only: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """Run all implementations in interleaved rounds."""
+    chosen = [peer for peer in PEERS if not only or any(part in peer.name for part in only)]
+    found: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in chosen}
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedKafka(Path(folder), heap_mb=512).start()
+        try:
+            bench = Bench(server.bootstrap, events(number))
+            for turn in range(rounds):
+                for peer in chosen:
+                    figures = bench.run(peer, max(1000, int(number * peer.share)))
+                    for name, value in figures.items():
+                        found[peer.name].setdefault(name, []).append(value)
+                    told = "  ".join(f"{name} {value:,.1f}" for name, value in figures.items())
+                    print(f"round {turn + 1}/{rounds}  {peer.name:26} {told}", flush=True)
+        finally:
+            server.stop()
+    return found
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> str:
+    """The figures as a table in Markdown: min / **median** / max."""
+    lines = [
+        "| implementation | CPU-s per million | events/s | RSS MB | CPU against ours |",
+        "|---|---|---|---|---|",
+    ]
+    own = found.get("webevents, exactly once", {}).get("cpu_s_per_million")
+    base = Spread(tuple(own)).median if own else None
+    for name, figures in found.items():
+        cpu = Spread(tuple(figures["cpu_s_per_million"]))
+        against = f"{cpu.median / base:.2f}×" if base else "–"
+        rate, rss = Spread(tuple(figures["events_per_s"])), Spread(tuple(figures["rss_mb"]))
+        lines.append(f"| {name} | {cpu} | {rate} | {rss} | {against} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--report", type=Path)
+    asked = parser.parse_args()
+    found = measure(asked.events, asked.rounds, asked.only)
+    print(table(found))
+    if asked.report:
+        report: dict[str, Any] = {"table": table(found), "figures": found}
+        asked.report.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

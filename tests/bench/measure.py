@@ -1,0 +1,104 @@
+"""Measuring a process from outside: CPU seconds and memory of its whole tree."""
+
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+SAMPLE_S = 0.1
+
+
+class Watched:
+    """A process with its descendants, sampled every 0.1 s.
+
+    CPU of descendants that have ended is what the last sample saw of them.
+    """
+
+    def __init__(self, command: Sequence[str], **options: Any) -> None:
+        self.process = subprocess.Popen(command, **options)
+        self._root = psutil.Process(self.process.pid)
+        self._cpu: dict[tuple[int, float], float] = {}
+        self.rss = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(SAMPLE_S):
+            self._sample()
+
+    def _sample(self) -> None:
+        rss = 0
+        try:
+            tree = [self._root, *self._root.children(recursive=True)]
+        except psutil.Error:
+            return
+        for one in tree:
+            try:
+                with one.oneshot():
+                    times = one.cpu_times()
+                    self._cpu[(one.pid, one.create_time())] = times.user + times.system
+                    rss += one.memory_info().rss
+            except psutil.Error:
+                continue
+        self.rss = max(self.rss, rss)
+
+    def cpu(self) -> float:
+        """CPU seconds so far."""
+        self._sample()
+        return sum(self._cpu.values())
+
+    def stop(self) -> None:
+        """End it and all that it started."""
+        self._ended.set()
+        self._thread.join()
+        try:
+            tree = [self._root, *self._root.children(recursive=True)]
+        except psutil.Error:
+            tree = []
+        for one in tree:
+            if one.is_running():
+                one.terminate()
+        for one in psutil.wait_procs(tree, 10)[1]:
+            one.kill()
+        self.process.wait(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Some measured figures."""
+
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        if not self.values:
+            return "–"
+        low, high = min(self.values), max(self.values)
+        return f"{_short(low)} / **{_short(self.median)}** / {_short(high)}"
+
+    @property
+    def median(self) -> float:
+        """Their median."""
+        return statistics.median(self.values)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def wait_until(what: str, condition: Any, seconds: float = 120) -> Any:
+    """Wait until something holds; returns what it gave.
+
+    :raises TimeoutError: when it does not come about.
+    """
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.05)
+    return found
