@@ -273,7 +273,7 @@ class Row:
 def answer(layer: LensLayer, response: Any) -> Row:
     """Elasticsearch's answer as rows."""
     total = response["hits"]["total"]["value"]
-    return _answered(layer, layer.buckets, response["aggregations"], total)
+    return _answered(layer, layer.buckets, response.get("aggregations", {}), total)
 
 
 def _answered(layer: LensLayer, buckets: Sequence[str], found: Any, count: int) -> Row:
