@@ -136,6 +136,8 @@ class Filled:
 
 
 def ask(filled: Filled, data: Any) -> Any:
+    """Elasticsearch's answer to a specification's (first) data."""
+    data = data[0] if isinstance(data, list) else data
     url = data["url"]
     window = {"range": {url["%timefield%"]: {"gte": SINCE, "lt": UNTIL}}}
     found: Any = filled.search.search(index=url["index"], query=window, **url["body"]).body

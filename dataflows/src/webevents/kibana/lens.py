@@ -158,6 +158,8 @@ def _bucket(bucket: Bucket, view: View, by: str | None) -> Json:
                 "sourceField": found.name,
                 "params": {
                     "size": bucket.size,
+                    # Each day is an index: without it a top list may count too little of them.
+                    "accuracyMode": True,
                     "orderBy": order,
                     "orderDirection": "desc" if by is not None else "asc",
                     "otherBucket": False,
