@@ -107,9 +107,11 @@ def test_a_stubborn_one_is_killed_after_the_grace(tmp_path: Path) -> None:
 
 
 def test_the_stop_signal_can_be_chosen(tmp_path: Path) -> None:
+    # What a shell starts in the background ignores SIGINT, and so do its children by inheritance.
     command = [
         *PYTHON,
-        "import time; print('up')\ntry: time.sleep(600)\nexcept KeyboardInterrupt: print('bye')",
+        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "print('up')\ntry: time.sleep(600)\nexcept KeyboardInterrupt: print('bye')",
     ]
     process = make(tmp_path, command, stop_signal=signal.SIGINT).start(timeout=10)
     assert process.stop() == 0
