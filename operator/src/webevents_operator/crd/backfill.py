@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from webevents.spec.backfill import KIND, WebEventBackfill
 from webevents.spec.base import Model
 from webevents.spec.reference import schema
-from webevents_operator.crd.definition import GROUP, VERSION, Dumper, without_defaults
+from webevents_operator.crd.frame import Column, frame, render, status_schema
 from webevents_operator.crd.schema import structural
 from webevents_operator.status import Condition
 
@@ -55,13 +54,13 @@ class BackfillStatus(Model):
 
 _COMPLETE = ".status.conditions[?(@.type=='Complete')]"
 _COLUMNS = (
-    ("Pipeline", "string", ".spec.pipeline", "Whose days are made anew.", 0),
-    ("From", "string", ".spec.firstDay", "The first day.", 0),
-    ("To", "string", ".spec.lastDay", "The last day.", 0),
-    ("Complete", "string", f"{_COMPLETE}.status", "Whether it is done.", 0),
-    ("Reason", "string", f"{_COMPLETE}.reason", "Why it is, or is not.", 0),
-    ("Message", "string", f"{_COMPLETE}.message", "Why, for people.", 1),
-    ("Age", "date", ".metadata.creationTimestamp", "Time since it was made.", 0),
+    Column("Pipeline", "string", ".spec.pipeline", "Whose days are made anew.", 0),
+    Column("From", "string", ".spec.firstDay", "The first day.", 0),
+    Column("To", "string", ".spec.lastDay", "The last day.", 0),
+    Column("Complete", "string", f"{_COMPLETE}.status", "Whether it is done.", 0),
+    Column("Reason", "string", f"{_COMPLETE}.reason", "Why it is, or is not.", 0),
+    Column("Message", "string", f"{_COMPLETE}.message", "Why, for people.", 1),
+    Column("Age", "date", ".metadata.creationTimestamp", "Time since it was made.", 0),
 )
 _FIXED = ("pipeline", "firstDay", "lastDay", "contents", "source.type")
 _RULES = (
@@ -80,10 +79,6 @@ _RULES = (
         "only missing and swap may change: make another backfill for other days or another source",
     ),
 )
-_HEAD = """\
-# The CustomResourceDefinition of WebEventBackfill, made from the code by scripts/make-crd; do not
-# edit it.
-"""
 
 
 def backfill_definition() -> dict[str, Any]:
@@ -91,14 +86,6 @@ def backfill_definition() -> dict[str, Any]:
     whole = schema(WebEventBackfill)
     spec = structural(whole, whole)["properties"]["spec"]
     spec["x-kubernetes-validations"] = [{"rule": r, "message": m} for r, m in _RULES]
-    states = BackfillStatus.model_json_schema(mode="validation")
-    status = structural(states, states)
-    without_defaults(status)
-    for name, key in (("conditions", "type"), ("indices", "name")):
-        status["properties"][name] |= {
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": [key],
-        }
     made: dict[str, Any] = {
         "type": "object",
         "description": "Days of a pipeline's indices, made anew and swapped.",
@@ -108,7 +95,7 @@ def backfill_definition() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": status,
+            "status": status_schema(BackfillStatus, {"conditions": "type", "indices": "name"}),
         },
         "x-kubernetes-validations": [
             {
@@ -117,46 +104,9 @@ def backfill_definition() -> dict[str, Any]:
             }
         ],
     }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["webf"],
-                "categories": ["all", "webevents"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": made},
-                    "additionalPrinterColumns": [
-                        {
-                            "name": name,
-                            "type": kind,
-                            "jsonPath": path,
-                            "description": meaning,
-                            "priority": priority,
-                        }
-                        for name, kind, path, meaning, priority in _COLUMNS
-                    ],
-                    "subresources": {"status": {}},
-                }
-            ],
-        },
-    }
+    return frame(KIND, PLURAL, "webf", made, _COLUMNS, {"status": {}})
 
 
 def rendered_backfill() -> str:
     """The definition as YAML."""
-    made = backfill_definition()
-    text = yaml.dump(made, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True)
-    return _HEAD + text
+    return render(KIND, backfill_definition())
