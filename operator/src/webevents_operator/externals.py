@@ -188,18 +188,15 @@ def _pending(pipeline: WebEventPipeline, plan: Plan, topics: bool) -> Outcomes:
             return NOT_NEEDED
         return Outcome(False, Reason.PROGRESSING, f"Looking at {at}.")
 
-    return Outcomes(
+    found = (
         looking(topics, "Kafka"),
         looking(bool(plan.templates), "Elasticsearch"),
         looking(bool(plan.tables), "PostgreSQL"),
         looking(shows_dashboards(pipeline.spec), "Kibana"),
-        pending=topics
-        or bool(plan.templates)
-        or bool(plan.tables)
-        or shows_dashboards(pipeline.spec),
     )
+    return Outcomes(*found, pending=any(each is not NOT_NEEDED for each in found))
 
 
 def _without_news(outcomes: Outcomes) -> Outcomes:
-    topics, templates, tables = (replace(each, done=()) for each in outcomes.all())
-    return replace(outcomes, topics=topics, templates=templates, tables=tables)
+    known = (replace(each, done=()) for each in outcomes.all())
+    return Outcomes(*known, pending=outcomes.pending)
