@@ -61,12 +61,13 @@ class _Looked:
         return {group: self._views.get(group, GroupView(group)) for group in groups}
 
 
-def _looked(written: int, read: int, **members: Any) -> list[str]:
+def _looked(written: int, read: int, tombstones: int = 0, **members: Any) -> list[str]:
     document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "shop"}, "spec": {}}
     plan = make_plan(parse_pipeline(document, "shop"))
     raw, enriched = ("raw-web-events", 0), ("enriched-web-events", 0)
     writer = PartitionLedger(0, written, Counts(written, written), written)
-    reader = PartitionLedger(0, read, Counts(read, read))
+    dropped = {"tombstone": tombstones} if tombstones else {}
+    reader = PartitionLedger(0, read, Counts(read, read - tombstones, dropped=dropped))
     looked: Any = _Looked(
         {
             "shop-enrich": GroupView("shop-enrich", {raw: writer}, {raw: 0}),
@@ -81,6 +82,13 @@ def _looked(written: int, read: int, **members: Any) -> list[str]:
 def test_what_one_stage_wrote_the_next_has_read() -> None:
     assert _looked(10, 10) == []
     assert _looked(10, 9) == ["enrich wrote 10 records to enriched-web-events, sessionize read 9"]
+
+
+def test_what_an_erasure_wrote_is_accounted_for() -> None:
+    assert _looked(10, 13, tombstones=3) == []
+    assert _looked(10, 14, tombstones=3) != []
+    assert _looked(10, 12, tombstones=3) == []  # or the stage itself wrote one of them
+    assert _looked(10, 9, tombstones=3) != []
 
 
 def test_what_is_being_written_is_not_compared() -> None:
