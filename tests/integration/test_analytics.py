@@ -185,7 +185,12 @@ def check_figures(pipeline: TestPipeline, documents: Documents) -> None:
     pairs = ask(
         "transitions",
         {"term": {"step": 1}},
-        pairs={"multi_terms": {"terms": [{"field": "from"}, {"field": "to"}], "size": 1000}},
+        pairs={
+            "composite": {
+                "sources": [{each: {"terms": {"field": each}}} for each in ("from", "to")],
+                "size": 1000,
+            }
+        },
     )
     # A session that is still open and has had events of one type only has no transition yet.
     firsts = sum(len(s["path"]) > 1 or not s["open"] for s in sessions)
@@ -219,7 +224,7 @@ def check_figures(pipeline: TestPipeline, documents: Documents) -> None:
 
 
 def buckets_of_pairs(answer: Any) -> dict[tuple[str, str], Any]:
-    return {tuple(b["key"]): b for b in answer["aggregations"]["pairs"]["buckets"]}
+    return {tuple(b["key"].values()): b for b in answer["aggregations"]["pairs"]["buckets"]}
 
 
 def test_documents_equal_the_recomputation_through_a_restart_and_kills(
