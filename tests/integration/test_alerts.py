@@ -112,10 +112,8 @@ def test_kills_lose_and_double_no_alert(kafka: str, tmp_path: Path) -> None:
     receivers = {"hook": {"webhook": {"url": hook.url}, "throttle": None}}
     alerts = {"past": True, "rules": {"noEvents": {"after": "5m"}}, "receivers": receivers}
     lab = Lab(kafka, tmp_path, alerts)
-    hours, start = (
-        60,
-        datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=4),
-    )
+    hours = 60
+    start = (datetime.now(UTC) - timedelta(days=4)).replace(minute=0, second=0, microsecond=0)
     start_us = round(start.timestamp()) * 1_000_000
     kills: list[float] = []
     try:
