@@ -179,6 +179,24 @@ class Erasure:
             place.remaining = place.found
             place.found = max(before.get(place.where, 0), place.erased)
         report.places = after
+        report.notes += self._left(after)
+
+    def _left(self, places: list[Place]) -> list[str]:
+        """What to do about that which stays for ever."""
+        topics = self._pipeline.spec.topics
+        names = {getattr(topics, name).name: name for name in type(topics).model_fields}
+        notes = []
+        for place in places:
+            left = f"{place.remaining:,} are left in {place.where}"
+            if place.remaining and place.ages_out == "never":
+                name = names[place.where]
+                notes.append(
+                    f"{left}, which keeps everything: set spec.topics.{name}.retention, or run "
+                    f"this again with --truncate {name}"
+                )
+            elif place.remaining and not place.ages_out:
+                notes.append(f"{left}: run this again")
+        return notes
 
     def _wait(self, seconds: float) -> list[str]:
         late = self._topics.wait(seconds)
