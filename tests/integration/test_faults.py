@@ -94,13 +94,25 @@ def test_workers_that_froze_are_replaced_and_change_nothing(
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
         time.sleep(22)  # the session timeout is 20 s
+        seen = {stage: assignments(pipeline, stage) for stage in stages}
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
+        # They come back and take partitions again; a stop meanwhile is another matter.
+        deadline = time.monotonic() + 90
+        while any(assignments(pipeline, stage) == seen[stage] for stage in stages):
+            assert time.monotonic() < deadline, "a worker that froze has no partition again"
+            time.sleep(0.5)
         wait_for_documents(pipeline, before + 3_000, 60)
         run.interrupt()
-        report = run.finish(60)
+        report = run.finish(90)
     assert report["restarts"] == 0
     check_everything(pipeline, report)
+
+
+def assignments(pipeline: TestPipeline, stage: str) -> int:
+    """How often the first worker of a stage was given partitions, by its log."""
+    log = pipeline.folder / pipeline.name / "workloads" / f"{stage}-0.log"
+    return log.read_text().count('"event": "assigned"')
 
 
 def test_an_interrupt_drains(kafka: str, elasticsearch: str, tmp_path: Path) -> None:

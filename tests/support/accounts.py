@@ -46,7 +46,15 @@ def check_everything(pipeline: TestPipeline, report: dict[str, Any]) -> None:
     assert Counter(event["event_id"] for event in enriched) == raw
     assert Counter(map(place, failed_events(pipeline))) == invalid
     assert pipeline.documents("events").keys() == raw.keys()
-    assert sessions.keys() == expected.keys()
+    differ = [
+        (name, one["session_key"], one["first_event_timestamp"], one["last_event_timestamp"])
+        for name, some, others in (
+            ("missing", expected, sessions), ("needless", sessions, expected),
+        )
+        for session_id, one in some.items()
+        if session_id not in others
+    ]  # fmt: skip
+    assert not differ, (len(differ), differ[:4])
     for session_id, session in sessions.items():
         wanted = expected[session_id]
         for record in (session, wanted):
