@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
 from kube import Kube, OperatorProcess, eventually
@@ -84,7 +85,7 @@ def gateway_api(kube: Kube, tmp_path: Path) -> None:
     """The API of HTTPRoutes: the cluster's own, or as much of it as is used here."""
     try:
         kube.list(kinds.HTTP_ROUTE, "default")
-    except ApiError:
+    except httpx2.HTTPStatusError:  # of an API that is not there, not always with a Status
         file = tmp_path / "route.yaml"
         definition = yaml.safe_load(ROUTE_DEFINITION.replace("unapproved, for tests", "unapproved"))
         file.write_text(yaml.safe_dump(definition), encoding="utf-8")

@@ -165,6 +165,21 @@ class Kube:
                 )
 
             eventually(established)
+            spec = made["spec"]
+            eventually(lambda spec=spec: spec["names"]["plural"] in self._served(spec["group"]))
+
+    def _served(self, group: str) -> set[str]:
+        """The resources of a group that the server tells of, a moment after they are established;
+        kubectl asks in this way."""
+        accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        groups = self._raw().get("/apis", headers={"Accept": accept}).json()["items"]
+        return {
+            resource["resource"]
+            for each in groups
+            if each["metadata"]["name"] == group
+            for version in each["versions"]
+            for resource in version["resources"]
+        }
 
     @contextlib.contextmanager
     def namespace(self) -> Iterator[str]:
