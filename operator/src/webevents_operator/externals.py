@@ -188,15 +188,17 @@ def _pending(pipeline: WebEventPipeline, plan: Plan, topics: bool) -> Outcomes:
             return NOT_NEEDED
         return Outcome(False, Reason.PROGRESSING, f"Looking at {at}.")
 
-    found = (
+    made = Outcomes(
         looking(topics, "Kafka"),
         looking(bool(plan.templates), "Elasticsearch"),
         looking(bool(plan.tables), "PostgreSQL"),
         looking(shows_dashboards(pipeline.spec), "Kibana"),
     )
-    return Outcomes(*found, pending=any(each is not NOT_NEEDED for each in found))
+    return replace(made, pending=any(each is not NOT_NEEDED for each in made.all()))
 
 
 def _without_news(outcomes: Outcomes) -> Outcomes:
-    known = (replace(each, done=()) for each in outcomes.all())
-    return Outcomes(*known, pending=outcomes.pending)
+    topics, templates, tables, dashboards = (replace(each, done=()) for each in outcomes.all())
+    return replace(
+        outcomes, topics=topics, templates=templates, tables=tables, dashboards=dashboards
+    )
