@@ -76,6 +76,8 @@ async function tryPage() {
   await live(page);
 
   await page.click("#rate ~ details summary");
+  // A row for each second; the page has just begun to count.
+  await page.waitForFunction(() => document.querySelectorAll("#rate-table tbody tr").length >= 4);
   report.tableRows = await page.locator("#rate-table tbody tr").count();
   await page.locator("#failed summary").first().click();
   report.example = await page.locator("#failed dl").first().textContent();

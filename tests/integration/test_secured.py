@@ -81,12 +81,12 @@ def proxy(lab: Lab, elasticsearch: str) -> Iterator[str]:
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
-            *(sys.executable, "-m", "webevents", "run", "-f", str(EXAMPLE), "--seconds", "5"),
+            *(sys.executable, "-m", "webevents", "run", "-f", str(EXAMPLE), "--seconds", "20"),
             *options,
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
 
 
