@@ -75,7 +75,7 @@ class SessionizeProcessor(Processor):
             record_ms = chunk.timestamps[position]
             try:
                 if value is None:
-                    # The erasure of a visitor: see docs/operations.md.
+                    # The erasure of a visitor: see docs/erasure.md.
                     if sought := chunk.keys[position]:
                         partition.sessions.forget(sought.decode("utf-8", "replace"), record_ms)
                         if self._settings.analytics:
