@@ -51,6 +51,10 @@ on-cluster: $(READY)
 test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECONFIG, or ../shared/cluster as root)
 	scripts/with-cluster $(PYTEST) tests/cluster -v
 
+.PHONY: bench
+bench: $(READY) ## Compare with other engines and write docs/benchmarks.md (about an hour; ONLY=, SCALE=, ROUNDS=)
+	PYTHONPATH=tests/support $(BIN)/python tests/bench/suite.py
+
 .PHONY: bench-operator
 bench-operator: $(READY) ## Measure the operator with PIPELINES=1000 resources (needs KUBECONFIG)
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/operator_scale.py

@@ -1,30 +1,34 @@
 """The bulk writer against the Elasticsearch client's own parallel_bulk, on the same documents.
 
-Usage: ``python tests/bench/bulk.py URL [DOCUMENTS]`` with the URL of an Elasticsearch; without a
-URL one is started. Prints documents per second of wall time and CPU seconds of this process per
-100,000 documents: the median of interleaved rounds, because machines are shared.
+Usage: ``python tests/bench/bulk.py [--url URL] [--documents N] [--rounds N] [--report FILE]``;
+without the URL of an Elasticsearch one is started. Measured are documents per second of wall time
+and CPU seconds of this process per million documents, in interleaved rounds, because machines are
+shared.
 
 ``writer`` starts from messages and builds the documents, as the index stage does. The helper gets
 the same messages in two ways: ``helper, dicts`` decodes them as its documentation shows;
 ``helper, bytes`` gets the finished documents of our own builder as bytes, its best case.
 """
 
+import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import parallel_bulk
+from measure import Spread
 
 from webevents.connectors.elasticsearch import BulkWriter, connect, count, refresh
 from webevents.events.fields import FIELDS, Kind
+from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.logic.documents import EventDocuments
 from webevents.plan.templates import event_mappings
 from webevents.spec.elasticsearch import ElasticsearchSpec, EventIndexSpec
@@ -32,7 +36,6 @@ from webevents.spec.elasticsearch import ElasticsearchSpec, EventIndexSpec
 CHUNK = 1000
 IN_FLIGHT = 2
 MAX_BYTES = 5_000_000
-ROUNDS = 5
 
 
 def messages(number: int) -> list[bytes]:
@@ -104,8 +107,8 @@ WAYS: dict[str, Callable[[Elasticsearch, str, list[bytes]], None]] = {
 }
 
 
-def measure(url: str, number: int) -> None:
-    """Run the rounds and print the figures."""
+def measure(url: str, number: int, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Run the rounds."""
     client = connect(ElasticsearchSpec(urls=(url,)))
     raws = messages(number)
     client.indices.put_index_template(
@@ -117,9 +120,8 @@ def measure(url: str, number: int) -> None:
             "mappings": event_mappings(EventIndexSpec()),
         },
     )
-    rates: dict[str, list[float]] = {name: [] for name in WAYS}
-    cpus: dict[str, list[float]] = {name: [] for name in WAYS}
-    for turn in range(ROUNDS + 1):
+    found: dict[str, dict[str, list[float]]] = {name: {"rate": [], "cpu": []} for name in WAYS}
+    for turn in range(rounds + 1):
         for place, (name, way) in enumerate(WAYS.items()):
             prefix = f"bench-bulk-{turn}-{place}"
             wall, cpu = time.perf_counter(), time.process_time()
@@ -129,39 +131,52 @@ def measure(url: str, number: int) -> None:
             assert count(client, f"{prefix}-*") == number
             client.indices.delete(index=list(client.indices.get(index=f"{prefix}-*")))
             if turn:  # the first is the server's warm-up
-                rates[name].append(number / wall)
-                cpus[name].append(cpu * 100_000 / number)
+                found[name]["rate"].append(number / wall)
+                found[name]["cpu"].append(cpu * 1e6 / number)
+                print(
+                    f"round {turn}/{rounds}  {name:14} {number / wall:9,.0f} documents/s",
+                    flush=True,
+                )
     client.indices.delete_index_template(name="bench-bulk")
-    print(f"{number} documents of {len(raws[0])} bytes, median of {ROUNDS} rounds")
-    for name in WAYS:
-        rate, cpu = statistics.median(rates[name]), statistics.median(cpus[name])
-        rate_ratio = statistics.median(
-            ours / theirs for ours, theirs in zip(rates["writer"], rates[name], strict=True)
+    return found
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> str:
+    """The figures as a table in Markdown: min / **median** / max; ratios round by round."""
+    lines = [
+        "| | documents/s | CPU-s per million | writer: documents/s | writer: CPU |",
+        "|---|---|---|---|---|",
+    ]
+    own = found["writer"]
+    for name, figures in found.items():
+        rate, cpu = (Spread(tuple(figures[which])) for which in ("rate", "cpu"))
+        faster, cheaper = (
+            statistics.median(
+                ours / theirs for ours, theirs in zip(own[which], figures[which], strict=True)
+            )
+            for which in ("rate", "cpu")
         )
-        cpu_ratio = statistics.median(
-            ours / theirs for ours, theirs in zip(cpus["writer"], cpus[name], strict=True)
-        )
-        print(
-            f"{name:14} {rate:9,.0f} documents/s {cpu:6.2f} CPU-s per 100k"
-            f"   writer against it: {rate_ratio:.2f} × documents/s, {cpu_ratio:.2f} × CPU"
-        )
+        lines.append(f"| {name} | {rate} | {cpu} | {faster:.2f}× | {cheaper:.2f}× |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure on the server that is given, or on one of our own."""
-    number = int(sys.argv[2]) if len(sys.argv) > 2 else 30_000
-    if len(sys.argv) > 1:
-        measure(sys.argv[1], number)
-        return
-    from webevents.local.elasticsearch_server import EmbeddedElasticsearch
-
-    with tempfile.TemporaryDirectory() as folder:
-        server = EmbeddedElasticsearch(Path(folder))
-        server.start()
-        try:
-            measure(server.url, number)
-        finally:
-            server.stop()
+    """Measure on the server that is given, or on one of our own, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--url")
+    parser.add_argument("--documents", type=int, default=30_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--report", type=Path)
+    asked = parser.parse_args()
+    with ExitStack() as stack:
+        url = asked.url
+        if not url:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            url = stack.enter_context(EmbeddedElasticsearch(Path(folder))).url
+        found = measure(url, asked.documents, asked.rounds)
+    print(table(found))
+    if asked.report:
+        asked.report.write_text(json.dumps({"table": table(found), "figures": found}, indent=1))
 
 
 if __name__ == "__main__":

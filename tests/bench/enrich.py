@@ -54,6 +54,8 @@ class Peer:
     settings: tuple[tuple[str, str], ...] = ()
     copies: bool = False
     """Whether it leaves the events as they are."""
+    partitions: int = PARTITIONS
+    """Of both topics."""
 
 
 PEERS = (
@@ -100,14 +102,15 @@ class Bench:
         self._admin = AdminClient({"bootstrap.servers": kafka})
         self._messages = messages
         self._expected: dict[tuple[int, bool], Counter[bytes]] = {}
-        self._sources: dict[int, str] = {}
+        self._sources: dict[tuple[int, int], str] = {}
         ensure_topics(self._admin, [Topic("failed", 1, {}, 1)])
 
-    def source(self, number: int) -> str:
+    def source(self, number: int, partitions: int) -> str:
         """The topic that holds the first so many events."""
-        if number not in self._sources:
-            name = f"source-{number}"
-            ensure_topics(self._admin, [Topic(name, PARTITIONS, {}, 1)])
+        known = (number, partitions)
+        if known not in self._sources:
+            name = f"source-{number}-{partitions}"
+            ensure_topics(self._admin, [Topic(name, partitions, {}, 1)])
             settings = {"linger.ms": 20, "compression.type": "lz4", "partitioner": "murmur2_random"}
             producer = Producer({"bootstrap.servers": self.kafka} | settings)
             for key, value in self._messages[:number]:
@@ -118,8 +121,8 @@ class Bench:
                     except BufferError:
                         producer.poll(0.1)
             assert producer.flush(60) == 0
-            self._sources[number] = name
-        return self._sources[number]
+            self._sources[known] = name
+        return self._sources[known]
 
     def expected(self, number: int, copies: bool) -> Counter[bytes]:
         """What must come out."""
@@ -136,9 +139,9 @@ class Bench:
 
         :raises AssertionError: when something else comes out than must.
         """
-        source = self.source(number)
+        source = self.source(number, peer.partitions)
         target = f"target-{time.time_ns()}"
-        ensure_topics(self._admin, [Topic(target, PARTITIONS, {}, 1)])
+        ensure_topics(self._admin, [Topic(target, peer.partitions, {}, 1)])
         extra = (flink_jars(),) if peer.environment == "flink" else ()
         command = [python_of(peer.environment), str(HERE / "peers" / peer.script),
                    self.kafka, source, target, *peer.arguments, *extra]  # fmt: skip
@@ -149,9 +152,10 @@ class Bench:
             )  # fmt: skip
             consumer = self._consumer()
             try:
-                first = self._when(consumer, target, number // 10, watched)
-                last = self._when(consumer, target, number * 9 // 10, watched)
-                values = self._read(consumer, target, number, watched)
+                where = [TopicPartition(target, part, 0) for part in range(peer.partitions)]
+                first = self._when(consumer, where, number // 10, watched)
+                last = self._when(consumer, where, number * 9 // 10, watched)
+                values = self._read(consumer, where, number, watched)
             except (TimeoutError, AssertionError) as error:
                 log.seek(0)
                 text = log.read().decode(errors="replace")[-3000:]
@@ -174,23 +178,22 @@ class Bench:
                          "auto.offset.reset": "earliest"})  # fmt: skip
 
     def _when(
-        self, consumer: Consumer, topic: str, count: int, watched: Watched
+        self, consumer: Consumer, where: list[TopicPartition], count: int, watched: Watched
     ) -> tuple[float, float, int]:
         """Time, CPU and number of messages when so many have come out."""
 
         def written() -> int:
             assert watched.process.poll() is None, "it has ended"
-            ends = [
-                consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
-                for number in range(PARTITIONS)
-            ]
+            ends = [consumer.get_watermark_offsets(each, timeout=10)[1] for each in where]
             return sum(ends) if sum(ends) >= count else 0
 
         found = wait_until(f"{count} messages", written, 900)
         return time.monotonic(), watched.cpu(), found
 
-    def _read(self, consumer: Consumer, topic: str, number: int, watched: Watched) -> list[bytes]:
-        consumer.assign([TopicPartition(topic, part, 0) for part in range(PARTITIONS)])
+    def _read(
+        self, consumer: Consumer, where: list[TopicPartition], number: int, watched: Watched
+    ) -> list[bytes]:
+        consumer.assign(where)
         values: list[bytes] = []
         deadline = time.monotonic() + 300
         while len(values) < number:
@@ -199,14 +202,14 @@ class Bench:
         return values + [message.value() for message in consumer.consume(1000, 2)]
 
 
-def measure(number: int, rounds: int, only: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Run all implementations in interleaved rounds."""
-    chosen = [peer for peer in PEERS if not only or any(part in peer.name for part in only)]
+def measure(chosen: Sequence[Peer], number: int, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Run implementations in interleaved rounds."""
     found: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in chosen}
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedKafka(Path(folder), heap_mb=512).start()
         try:
-            bench = Bench(server.bootstrap, events(number))
+            most = max(int(number * peer.share) for peer in chosen)
+            bench = Bench(server.bootstrap, events(most))
             for turn in range(rounds):
                 for peer in chosen:
                     figures = bench.run(peer, max(1000, int(number * peer.share)))
@@ -243,7 +246,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
-    found = measure(asked.events, asked.rounds, asked.only)
+    chosen = [
+        peer for peer in PEERS if not asked.only or any(part in peer.name for part in asked.only)
+    ]
+    found = measure(chosen, asked.events, asked.rounds)
     print(table(found))
     if asked.report:
         report: dict[str, Any] = {"table": table(found), "figures": found}

@@ -195,15 +195,8 @@ class Engine:
                     self._concern(set(keys))
 
     def _count(self) -> None:
-        ready = 0
-        for key in self.store.pipelines():
-            status = (self.store.pipeline(key) or {}).get("status") or {}
-            ready += any(
-                each.get("type") == "Ready" and each.get("status") == "True"
-                for each in status.get("conditions") or []
-            )
-        metrics.PIPELINES.labels("true").set(ready)
-        metrics.PIPELINES.labels("false").set(len(self.store.pipelines()) - ready)
+        metrics.PIPELINES.labels("true").set(self.store.ready)
+        metrics.PIPELINES.labels("false").set(len(self.store.pipelines()) - self.store.ready)
 
     async def _beats(self) -> None:
         while True:

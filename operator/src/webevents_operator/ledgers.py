@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,16 @@ log = structlog.get_logger()
 
 _THREADS = 4
 _LONGEST = 4
-"""So many intervals at most pass before a Kafka that did not answer is asked again."""
+"""So many intervals at most pass before what could not be read is asked for again."""
+
+
+@dataclass(slots=True)
+class _Server:
+    """What is known of a Kafka, whoever asked."""
+
+    answered: float = float("-inf")
+    failures: int = 0
+    away_until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -49,6 +59,8 @@ class Ledgers:
         self._interval_s = interval_s
         self._changed = changed
         self._memory: dict[Key, _Memory] = {}
+        self._servers: defaultdict[str | None, _Server] = defaultdict(_Server)
+        self._slots = asyncio.Semaphore(_THREADS)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
 
     def look(self, key: Key) -> LedgerLook | None:
@@ -73,9 +85,15 @@ class Ledgers:
         memory, now = self._memory.get(key), time.monotonic()
         if memory is None or memory.task is not None:
             return
-        if now - memory.asked_at >= self._interval_s * min(2**memory.failures, _LONGEST):
-            memory.asked_at = now
-            memory.task = asyncio.create_task(self._look(key, memory))
+        server = self._servers[memory.kafka.bootstrap_servers]
+        if now < max(memory.asked_at + self._pause(memory.failures), server.away_until):
+            return
+        memory.asked_at = now
+        server.away_until = now + self._pause(server.failures) if server.failures else 0.0
+        memory.task = asyncio.create_task(self._look(key, memory, server))
+
+    def _pause(self, failures: int) -> float:
+        return self._interval_s * float(min(2**failures, _LONGEST))
 
     def forget(self, key: Key) -> None:
         """A pipeline is gone."""
@@ -85,15 +103,21 @@ class Ledgers:
         """Take no more looks."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _look(self, key: Key, memory: _Memory) -> None:
+    async def _look(self, key: Key, memory: _Memory, server: _Server) -> None:
+        failures = server.failures
         try:
-            loop = asyncio.get_running_loop()
-            ledger = await loop.run_in_executor(self._pool, _read, memory.kafka, memory.plan)
-            memory.failures = 0
+            async with self._slots:
+                if server.failures > failures:
+                    return  # another one has seen meanwhile that it is away
+                loop = asyncio.get_running_loop()
+                ledger = await loop.run_in_executor(self._pool, _read, memory.kafka, memory.plan)
+            memory.failures = server.failures = 0
+            server.answered, server.away_until = time.monotonic(), 0.0
         except (KafkaException, UserError) as error:
             # The condition of the topics tells that Kafka is away; the last look goes on to hold.
             log.debug("ledger not read", pipeline=str(key), error=str(error))
             memory.failures += 1
+            self._not_answered(server, error)
             return
         finally:
             memory.task = None
@@ -110,6 +134,18 @@ class Ledgers:
         before, memory.look = memory.look, LedgerLook(ledger, rates)
         if before != memory.look:
             self._changed(key)
+
+    def _not_answered(self, server: _Server, error: Exception) -> None:
+        """Ask a Kafka that is away less often, on behalf of all pipelines that are on it.
+
+        Codes below 0 are the client's own: no broker has answered. Where one has answered others,
+        the log-in of this pipeline is at fault.
+        """
+        local = isinstance(error, KafkaException) and error.args[0].code() < 0
+        now = time.monotonic()
+        if local and now - server.answered > 2 * self._interval_s:
+            server.failures += 1
+            server.away_until = now + self._pause(server.failures)
 
 
 def _observed(plan: Plan) -> Plan:

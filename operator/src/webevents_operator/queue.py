@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import random
 import time
+from collections import deque
 from dataclasses import dataclass
 
 from webevents_operator import metrics
@@ -24,14 +25,23 @@ class Item:
 
 
 class Queue:
-    """A work queue with delays and backoff, for one event loop."""
+    """A work queue with delays and backoff, for one event loop.
+
+    A thousand pipelines wait here most of the time: one timer waits for the first of them, and one
+    worker wakes for each whose turn has come.
+    """
 
     def __init__(self) -> None:
         self._due: dict[Key, tuple[float, bool]] = {}
         self._heap: list[tuple[float, Key]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._ready: deque[Key] = deque()
+        """Whose turn has come; ``_turns`` counts them."""
+        self._turns = asyncio.Semaphore(0)
+        self._held: set[Key] = set()
+        """Whose turn has come while a pass over it is under way."""
         self._running: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
-        self._wake = asyncio.Event()
 
     def add(self, key: Key, after: float = 0.0, *, poll: bool = False) -> None:
         """Have a pipeline's turn come in ``after`` seconds, or sooner if it was to come sooner."""
@@ -42,7 +52,8 @@ class Queue:
         self._due[key] = (due, poll)
         if known is None or due < known[0]:
             heapq.heappush(self._heap, (due, key))
-            self._wake.set()
+            if self._heap[0] == (due, key):
+                self._advance()
         metrics.QUEUE.set(len(self._due))
 
     def retry(self, key: Key) -> float:
@@ -58,39 +69,42 @@ class Queue:
 
     async def get(self) -> Item:
         """Wait for the next pipeline whose turn it is; say :meth:`done` afterwards."""
-        while True:
-            now = time.monotonic()
-            waiting: list[tuple[float, Key]] = []
-            found = None
-            while self._heap and self._heap[0][0] <= now and found is None:
-                due, key = heapq.heappop(self._heap)
-                current = self._due.get(key)
-                if current is None or current[0] != due:
-                    continue  # it came sooner, or was put off
-                if key in self._running:
-                    waiting.append((due, key))
-                    continue
-                found = Item(key, current[1])
-            for entry in waiting:
-                heapq.heappush(self._heap, entry)
-            if found is not None:
-                del self._due[found.key]
-                self._running[found.key] = now
-                metrics.QUEUE.set(len(self._due))
-                return found
-            self._wake.clear()
-            idle = [due for due, key in self._heap if key not in self._running]
-            pause = max(0.0, min(idle) - now) if idle else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                continue
+        await self._turns.acquire()
+        key = self._ready.popleft()
+        _, poll = self._due.pop(key)
+        self._running[key] = time.monotonic()
+        metrics.QUEUE.set(len(self._due))
+        return Item(key, poll)
 
     def done(self, key: Key) -> None:
         """A pass over a pipeline has ended."""
         self._running.pop(key, None)
-        if key in self._due:
-            self._wake.set()
+        if key in self._held:
+            self._held.discard(key)
+            self._offer(key)
+
+    def _advance(self) -> None:
+        """Offer all whose turn has come, and wait for the next."""
+        now = time.monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            due, key = heapq.heappop(self._heap)
+            if self._due.get(key, (None, False))[0] != due:
+                continue  # it came sooner
+            if key in self._running:
+                self._held.add(key)
+            else:
+                self._offer(key)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._heap:
+            loop = asyncio.get_running_loop()
+            pause = max(0.0, self._heap[0][0] - now)
+            self._timer = loop.call_later(pause, self._advance)
+
+    def _offer(self, key: Key) -> None:
+        self._ready.append(key)
+        self._turns.release()
 
     def stuck(self, seconds: float) -> list[Key]:
         """Pipelines whose pass has been under way for longer."""

@@ -73,7 +73,8 @@ class Facts:
 
 @dataclass(slots=True)
 class _Memory:
-    versions: tuple[str, ...] = ()
+    changes: int = 0
+    """Of the store, when the last pass ended."""
     polled: bool = True
     """Whether something outside of the watches has to be looked at."""
     settled: bool = False
@@ -109,21 +110,21 @@ class Reconciler:
         :param poll: nothing is known to have changed; it is only time to look again.
         :raises ApiFailure: where the API server did not do what was asked; try again.
         """
+        memory = self._memory.setdefault(key, _Memory())
+        known = memory.settled and memory.changes == self.store.changes(key)
+        if poll and known and not memory.polled and self.store.has_pipeline(key):
+            self.ledgers.again(key)
+            return Result()
         resource = self.store.pipeline(key)
         if resource is None:
             self._forget(key)
-            return Result()
-        memory = self._memory.setdefault(key, _Memory())
-        versions = self.store.versions(key)
-        if poll and memory.settled and not memory.polled and memory.versions == versions:
-            self.ledgers.again(key)
             return Result()
         memory.settled = False
         seen, result = await self._look(key, resource, memory)
         if seen is not None:
             await self._say(resource, seen)
             memory.settled = not result.retry and result.after is None
-        memory.versions = self.store.versions(key)
+        memory.changes = self.store.changes(key)
         return result
 
     def _forget(self, key: Key) -> None:

@@ -34,16 +34,28 @@ class Store:
     def __init__(self) -> None:
         self._pipelines: dict[Key, _Kept] = {}
         self._children: dict[Key, dict[Ref, _Kept]] = {}
+        self._changes: dict[Key, int] = {}
+        self._ready: set[Key] = set()
 
     def put_pipeline(self, found: Mapping[str, Any]) -> Key:
         """Take note of a pipeline."""
         key = Key(found["metadata"]["namespace"], found["metadata"]["name"])
-        self._pipelines[key] = _keep(found)
+        kept, known = _keep(found), self._pipelines.get(key)
+        if known is None or known.version != kept.version:
+            self._pipelines[key] = kept
+            self._changed(key)
+            (self._ready.add if is_true(found, "Ready") else self._ready.discard)(key)
         return key
 
     def remove_pipeline(self, key: Key) -> None:
         """A pipeline is gone."""
-        self._pipelines.pop(key, None)
+        if self._pipelines.pop(key, None) is not None:
+            self._changed(key)
+        self._ready.discard(key)
+
+    def has_pipeline(self, key: Key) -> bool:
+        """Whether a pipeline is there."""
+        return key in self._pipelines
 
     def pipeline(self, key: Key) -> Object | None:
         """The resource of a pipeline."""
@@ -53,6 +65,11 @@ class Store:
     def pipelines(self) -> list[Key]:
         """All pipelines."""
         return list(self._pipelines)
+
+    @property
+    def ready(self) -> int:
+        """How many pipelines are ready."""
+        return len(self._ready)
 
     def put_child(self, found: Mapping[str, Any]) -> Key | None:
         """Take note of an object; returns its pipeline, unless nothing about it has changed."""
@@ -64,6 +81,7 @@ class Store:
         if ref in children and children[ref].version == kept.version:
             return None
         children[ref] = kept
+        self._changed(key)
         return key
 
     def remove_child(self, found: Mapping[str, Any]) -> Key | None:
@@ -93,20 +111,29 @@ class Store:
         kept = self._children.get(key, {})
         return {ref: msgspec.json.decode(each.text) for ref, each in kept.items()}
 
-    def versions(self, key: Key) -> tuple[str, ...]:
-        """Changes whenever the pipeline or one of its objects does."""
-        own = self._pipelines.get(key)
-        children = self._children.get(key, {})
-        return (
-            own.version if own else "",
-            *sorted(f"{r}@{c.version}" for r, c in children.items()),
-        )
+    def changes(self, key: Key) -> int:
+        """Grows whenever the pipeline or one of its objects changes."""
+        return self._changes.get(key, 0)
+
+    def _changed(self, key: Key) -> None:
+        self._changes[key] = self._changes.get(key, 0) + 1
 
     def _drop(self, key: Key, ref: Ref) -> None:
         children = self._children.get(key, {})
-        children.pop(ref, None)
+        if children.pop(ref, None) is not None:
+            self._changed(key)
         if not children:
             self._children.pop(key, None)
+            if key not in self._pipelines:
+                self._changes.pop(key, None)
+
+
+def is_true(found: Mapping[str, Any], condition: str) -> bool:
+    """Whether an object's status says a condition to be true."""
+    return any(
+        each.get("type") == condition and each.get("status") == "True"
+        for each in (found.get("status") or {}).get("conditions") or []
+    )
 
 
 def owner_key(found: Mapping[str, Any]) -> Key | None:

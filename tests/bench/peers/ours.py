@@ -1,10 +1,11 @@
 """The enrich stage, as `webevents stage` runs it. Usage: ours.py BOOTSTRAP SOURCE TARGET FAILED
 
 With AT_LEAST_ONCE=1 the same stage without transactions, to see what these cost: offsets are
-committed after what was written is delivered.
+committed after what was written is delivered. WORKERS=n starts n workers, each in a process.
 """
 
 import os
+import subprocess
 import sys
 
 from confluent_kafka import Producer
@@ -53,6 +54,15 @@ settings = StageSettings(
     output_topic=target, failed_topic=failed, commit_interval="200ms", chunk_size=1000,
     kafka=KafkaSpec(bootstrap_servers=bootstrap), enrich=EnrichSpec(),
 )  # fmt: skip
+instance = os.environ.get("INSTANCE", "0")
+others = [
+    subprocess.Popen(
+        [sys.executable, *sys.argv], env=os.environ | {"WORKERS": "1", "INSTANCE": str(n)}
+    )
+    for n in range(1, int(os.environ.get("WORKERS", "1")))
+]
 stop = Stop()
 stop.install()
-worker.run_stage(settings, "0", stop)
+worker.run_stage(settings, instance, stop)
+for other in others:
+    other.wait()

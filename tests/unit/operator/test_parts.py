@@ -65,6 +65,32 @@ def test_what_comes_sooner_goes_before() -> None:
     asyncio.run(run())
 
 
+def test_each_turn_wakes_one_of_many_workers() -> None:
+    async def run() -> None:
+        queue, taken = Queue(), []
+
+        async def work() -> None:
+            while True:
+                item = await queue.get()
+                taken.append(item.key)
+                queue.add(item.key, 60)  # comes again, much later
+                queue.done(item.key)
+
+        workers = [asyncio.create_task(work()) for _ in range(8)]
+        keys = [Key("n", str(number)) for number in range(500)]
+        for number, key in enumerate(keys):
+            queue.add(key, number % 5 / 100)
+        for _ in range(200):
+            if len(taken) == len(keys):
+                break
+            await asyncio.sleep(0.05)
+        assert sorted(taken) == sorted(keys)
+        for worker in workers:
+            worker.cancel()
+
+    asyncio.run(run())
+
+
 def test_pauses_grow_and_stay_below_a_minute() -> None:
     async def run() -> None:
         queue = Queue()

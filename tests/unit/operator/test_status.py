@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from webevents.connectors.kafka_observe import GroupView
 from webevents.events.ledger import Counts, PartitionLedger
@@ -96,6 +97,52 @@ def test_a_look_that_shows_nothing_new_is_not_told(monkeypatch: pytest.MonkeyPat
 
     asyncio.run(run())
     assert found == []
+
+
+def test_a_kafka_that_is_away_is_asked_for_one_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`_read` is a stand-in, so that an answer and an outage come when they are to."""
+    asked: list[Key] = []
+    fault: KafkaException | None = KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    def read(kafka: KafkaSpec, plan: Plan) -> PipelineLedger:
+        asked.append(Key("n", plan.pipeline))
+        if fault:
+            raise fault
+        return _look(0, 1).ledger
+
+    monkeypatch.setattr(ledgers, "_read", read)
+    keys = [Key("n", f"p{number}") for number in range(50)]
+    kafka = KafkaSpec(bootstrap_servers="kafka:9092")
+
+    async def run() -> None:
+        nonlocal fault
+        looks = ledgers.Ledgers(0.2, lambda _: None)
+
+        async def ask_all() -> int:
+            asked.clear()
+            for key in keys:
+                looks.ask(key, kafka, Plan(key.name, (), (), ()))
+            await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+            return len(asked)
+
+        assert await ask_all() <= 4  # those that were under way when the first one failed
+        assert await ask_all() == 0
+        await asyncio.sleep(0.9)  # the longest pause
+        assert await ask_all() == 1
+        await asyncio.sleep(0.9)
+        fault = None
+        assert await ask_all() == 1
+        assert await ask_all() == 49  # it is there again, so the others are asked for at once
+        # One whose own log-in is refused keeps nobody else from looking.
+        fault = KafkaException(KafkaError(KafkaError._AUTHENTICATION))
+        await asyncio.sleep(0.3)
+        looks.again(keys[0])
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        fault = None
+        assert await ask_all() == 49
+        looks.close()
+
+    asyncio.run(run())
 
 
 def test_a_status_fits_its_schema() -> None:
