@@ -119,11 +119,13 @@ def conditions(seen: Seen) -> list[tuple[ConditionType, Outcome]]:
         (ConditionType.WORKLOADS_READY, workloads),
     ]
     bad = [outcome for _, outcome in parts if not outcome.ok]
+    needed = [outcome for kind, outcome in parts if kind is not ConditionType.DASHBOARDS_READY]
     if seen.refused:
         bad.insert(0, seen.refused)
+        needed.insert(0, seen.refused)
     # What is wrong goes before what is only on its way.
     bad.sort(key=lambda outcome: not outcome.failing)
-    ready = bad[0] if bad else Outcome(True, Reason.AS_WANTED, "Everything is as wanted.")
+    ready = _ready(needed, seen.dashboards)
     degraded = _degraded(seen, bad)
     moving = next((outcome for outcome in bad if not outcome.failing), None)
     progressing = (
@@ -140,6 +142,16 @@ def conditions(seen: Seen) -> list[tuple[ConditionType, Outcome]]:
         (ConditionType.PROGRESSING, progressing),
         (ConditionType.DEGRADED, degraded),
     ]
+
+
+def _ready(needed: Iterable[Outcome], dashboards: Outcome) -> Outcome:
+    """Events flow without dashboards: a Kibana that is away only degrades the pipeline."""
+    bad = [outcome for outcome in needed if not outcome.ok]
+    if bad:
+        return min(bad, key=lambda outcome: not outcome.failing)
+    if not dashboards.ok:
+        return Outcome(True, Reason.AS_WANTED, "Everything is as wanted but the dashboards.")
+    return Outcome(True, Reason.AS_WANTED, "Everything is as wanted.")
 
 
 def _degraded(seen: Seen, bad: Iterable[Outcome]) -> Outcome:

@@ -36,6 +36,26 @@ def test_what_is_wrong_goes_before_what_is_on_its_way() -> None:
     assert found[ConditionType.TABLES_READY].ok
 
 
+@pytest.mark.parametrize("reason", [Reason.KIBANA_UNAVAILABLE, Reason.PROGRESSING])
+def test_a_kibana_that_is_away_stops_nothing(reason: Reason) -> None:
+    away = Outcome(False, reason, "Kibana at https://k:5601 does not answer")
+    found = dict(conditions.conditions(_seen(dashboards=away)))
+    ready = found[ConditionType.READY]
+    assert (ready.ok, ready.message) == (True, "Everything is as wanted but the dashboards.")
+    assert found[ConditionType.DASHBOARDS_READY] == away
+    wrong = reason is Reason.KIBANA_UNAVAILABLE
+    assert found[ConditionType.DEGRADED].ok == wrong
+    assert found[ConditionType.PROGRESSING].ok != wrong
+    if wrong:
+        assert found[ConditionType.DEGRADED].reason == reason
+        assert "does not answer" in found[ConditionType.DEGRADED].message
+    # Where something else is wrong too, that is why it is not ready.
+    coming = Outcome(False, Reason.PROGRESSING, "topics are coming")
+    both = dict(conditions.conditions(_seen(dashboards=away, topics=coming)))
+    assert both[ConditionType.READY] == coming
+    assert dict(conditions.conditions(_seen()))[ConditionType.READY].message.endswith("wanted.")
+
+
 def test_a_transition_keeps_its_time_until_the_status_changes() -> None:
     first = make_status(_seen(), {})
     assert all(c["observedGeneration"] == 4 for c in first["conditions"])
