@@ -2,7 +2,8 @@
 
 There is no Kibana here: what it would ask is read from the saved objects themselves
 (tests/support/kibana_queries.py) and held against the ground truth: the events that the simulator
-sent, enriched offline, and the sessions that the naive recomputation makes of them.
+sent, enriched offline, the sessions that the naive recomputation makes of them, and the topic of
+failed events. The stages' samples are held against the ledger, their panels against the samples.
 Steps: the simulator fills the raw topic (corrupt, late, duplicate events and bots among them); the
 pipeline processes it; each panel's query is run.
 Expected: the same numbers, exactly, where Elasticsearch does not approximate.
@@ -17,10 +18,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from accounts import failed_events
 from elasticsearch import Elasticsearch
 from kibana_queries import (
     LensLayer,
@@ -34,6 +38,7 @@ from kibana_queries import (
     truth,
     vega_specs,
 )
+from live_pages import wait_for
 from pipelines import Servers, TestPipeline
 from reference_analytics import analyze, journey_of
 from reference_sessions import recompute, revenue_of
@@ -85,7 +90,10 @@ GENERATOR = {
 SPEC: dict[str, Any] = {
     "sessions": {"key": ["user_id"], "allowedLateness": "2h", "idleTimeout": "1h"},
     "analytics": {"enabled": True, "retention": {"period": "day"}},
+    "index": {"samples": {"every": "1s"}},
 }
+NOW = {"failed", "samples"}
+"""Views whose documents have the time of the run, and not that of the events."""
 NOT_IN_TRUTH = {"Versions of a session"}
 """The recomputation knows of no versions, which tell the order of corrections alone."""
 
@@ -101,19 +109,25 @@ class Filled:
     events: list[Mapping[str, Any]]
     sessions: list[Mapping[str, Any]]
     analytics: Mapping[str, list[Mapping[str, Any]]]
+    failed: list[Mapping[str, Any]]
+    samples: list[Mapping[str, Any]]
+    report: Mapping[str, Any]
     objects: list[dict[str, Any]]
 
     def documents(self, index: str) -> list[Mapping[str, Any]]:
         """The truth of a data view."""
         kind = index.removesuffix("-*").rpartition("-")[2]
-        return {"events": self.events, "sessions": self.sessions, **self.analytics}[kind]
+        made = {"failed": self.failed, "samples": self.samples, **self.analytics}
+        return {"events": self.events, "sessions": self.sessions, **made}[kind]
 
     @cached_property
     def answers(self) -> dict[tuple[str, str, int], tuple[LensLayer, Row]]:
         """Each layer with Elasticsearch's answer."""
         found = {}
         for layer in lens_layers(self.objects):
-            response = self.search.search(index=layer.index, **body(layer, SINCE, UNTIL))
+            now = layer.index.removesuffix("-*").rpartition("-")[2] in NOW
+            window = ("2026-03-05T00:00:00Z", "2100-01-01T00:00:00Z") if now else (SINCE, UNTIL)
+            response = self.search.search(index=layer.index, **body(layer, *window))
             number = sum(
                 1 for board, panel, _ in found if (board, panel) == (layer.dashboard, layer.panel)
             )
@@ -178,7 +192,11 @@ def filled(kafka: str, elasticsearch: str, tmp_path_factory: pytest.TempPathFact
     events = [json.loads(enricher.enrich(each, decode_event(each))) for each in raw.values()]
     journey = journey_of(spec.analytics, lambda event: revenue_of(event, spec.sessions))
     sessions = recompute(events, spec.sessions, pipeline.name, more=journey)
-    pipeline.run(timeout=480)
+    search = Elasticsearch(elasticsearch)
+    with pipeline.running() as run:
+        wait_for(lambda: _all_seen(search, pipeline, len(rows)), 480)
+        run.interrupt()
+        report = run.finish(240)
     assert len(pipeline.documents("events")) == len(raw)
     for session_id, session in pipeline.documents("sessions").items():
         # Which sessions the end of the stream leaves open differs by partition.
@@ -186,7 +204,6 @@ def filled(kafka: str, elasticsearch: str, tmp_path_factory: pytest.TempPathFact
     analytics: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in spec.analytics.kinds}
     for (index, _), document in analyze(sessions.values(), spec.analytics, pipeline.name).items():
         analytics[index.rpartition("-")[0]].append(document)
-    search = Elasticsearch(elasticsearch)
     search.indices.refresh(index=f"{pipeline.name}-analytics-*")
     return Filled(
         pipeline,
@@ -195,8 +212,97 @@ def filled(kafka: str, elasticsearch: str, tmp_path_factory: pytest.TempPathFact
         events,
         list(sessions.values()),
         analytics,
+        [msgspec.to_builtins(each) for each in failed_events(pipeline)],
+        list(pipeline.documents("samples").values()),
+        report,
         saved_objects(pipeline.pipeline),
     )
+
+
+def _all_seen(search: Elasticsearch, pipeline: TestPipeline, sent: int) -> bool:
+    """Whether the newest samples say that everything is processed."""
+    # An index that was just made cannot be searched for a moment.
+    patient = search.options(ignore_status=503, max_retries=0)
+    response = patient.search(
+        index=f"{pipeline.name}-samples-*",
+        size=0,
+        aggs={
+            "stages": {
+                "terms": {"field": "stage"},
+                "aggs": {"newest": {"top_hits": {"size": 1, "sort": [{"timestamp": "desc"}]}}},
+            }
+        },
+    )
+    if "aggregations" not in response:
+        return False
+    newest = {
+        bucket["key"]: bucket["newest"]["hits"]["hits"][0]["_source"]
+        for bucket in response["aggregations"]["stages"]["buckets"]
+        if bucket["newest"]["hits"]["hits"]
+    }
+    if not newest or any(sample["lag"] for sample in newest.values()):
+        return False
+    return bool(newest["enrich"]["in"] == sent)
+
+
+def test_samples_are_what_the_ledger_says(filled: Filled) -> None:
+    stages = filled.report["stages"]
+    newest = {sample["stage"]: sample for sample in sorted(filled.samples, key=_moment)}
+    assert newest.keys() == stages.keys() == {"enrich", "sessionize", "analyze", "index"}
+    for sample in filled.samples:
+        assert sample["in"] == sample["out"] + sample["failed"] + sample["dropped"]
+    numbers = ("in", "out", "failed", "records")
+    enrich = newest["enrich"]
+    assert {n: enrich[n] for n in numbers} == {n: stages["enrich"][n] for n in numbers}
+    for name, sample in newest.items():
+        # Sessions are published at intervals too, so that some records may come later.
+        assert 0 < sample["in"] <= stages[name]["in"]
+        assert sample["lag"] == 0
+        of_stage = [each for each in filled.samples if each["stage"] == name]
+        assert {each.get("workers") for each in of_stage} <= {None, 0, 1}
+        assert max(each.get("workers", 0) for each in of_stage) == 1
+        # How many were read between the first and the last sample, by the rates.
+        of_stage.sort(key=_moment)
+        read = sum(
+            each.get("in_per_second", 0) * (_moment(each) - _moment(before)) / 1000
+            for before, each in pairwise(of_stage)
+        )
+        assert read == pytest.approx(sample["in"] - of_stage[0]["in"], rel=0.01, abs=1)
+        waits = [each for each in of_stage if "wait_p50_ms" in each]
+        assert waits
+        assert all(0 <= each["wait_p50_ms"] <= each["wait_p99_ms"] < 900_000 for each in waits)
+    assert max(each["wait_p99_ms"] for each in filled.samples if "wait_p99_ms" in each) > 0
+
+
+def _moment(sample: Mapping[str, Any]) -> float:
+    return milliseconds(sample["timestamp"])
+
+
+def test_failed_events_are_told_of_without_what_was_in_them(filled: Filled) -> None:
+    documents = list(filled.pipeline.documents("failed").values())
+    assert len(documents) == len(filled.failed) == filled.report["stages"]["enrich"]["failed"] > 50
+    told = {"failed_at", "pipeline", "stage", "reason", "detail", "topic", "partition", "offset"}
+    for document in documents:
+        assert told <= document.keys() <= told | {"size", "event_id"}
+
+    def places(them: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+        fields = ("topic", "partition", "offset", "reason", "detail", "failed_at")
+        return sorted(tuple(each[name] for name in fields) for each in them)
+
+    assert places(documents) == places(filled.failed)
+    identified = {
+        (each["partition"], each["offset"]): each["event_id"]
+        for each in documents
+        if "event_id" in each
+    }
+    payloads = {
+        (each["partition"], each["offset"]): each.get("payload", "") for each in filled.failed
+    }
+    assert len(identified) > 10
+    assert all(json.loads(payloads[place])["event_id"] == e for place, e in identified.items())
+    # Reading the topics again makes no document twice.
+    filled.pipeline.read_again("index")
+    assert len(filled.pipeline.documents("failed")) == len(documents)
 
 
 def test_every_panel_shows_the_truth(filled: Filled) -> None:
@@ -324,7 +430,7 @@ def test_each_records_panel_finds_its_documents(filled: Filled) -> None:
         each["id"]: each["attributes"] for each in filled.objects if each["type"] == "index-pattern"
     }
     searches = [each for each in filled.objects if each["type"] == "search"]
-    assert len(searches) == 2
+    assert len(searches) == 3
     for each in searches:
         view = views[each["references"][0]["id"]]
         columns = each["attributes"]["columns"]
@@ -335,7 +441,14 @@ def test_each_records_panel_finds_its_documents(filled: Filled) -> None:
         )["hits"]["hits"]
         assert len(hits) == 50
         found = {name for hit in hits for name in hit["fields"]}
-        assert {"event_type", "page_url"} <= found or {"session_key", "total_events"} <= found
+        assert any(
+            wanted <= found
+            for wanted in (
+                {"event_type", "page_url"},
+                {"session_key", "total_events"},
+                {"stage", "reason", "detail", "topic", "offset"},
+            )
+        )
 
 
 def test_data_views_match_the_indices(filled: Filled) -> None:

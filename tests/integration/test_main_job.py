@@ -113,7 +113,8 @@ def _check(fed: Fed, pipeline: TestPipeline, report: dict[str, Any]) -> None:
     assert enrich["out"] == sessionize["in"] == fed.sent - corrupt
     assert sessionize["dropped"] == {"duplicate": duplicates}
     assert sessionize["out"] == len(fed.events)
-    assert index["in"] == index["out"] == enrich["out"] + sessionize["records"]
+    assert index["in"] == index["out"] == enrich["out"] + sessionize["records"] + corrupt
+    assert len(pipeline.documents("failed")) == corrupt
     assert index["failed"] == sessionize["failed"] == 0
 
     documents = pipeline.documents("events")

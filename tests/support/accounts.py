@@ -68,7 +68,9 @@ def check_everything(pipeline: TestPipeline, report: dict[str, Any]) -> None:
     assert (enrich["out"], sessionize["in"]) == (raw.total(), raw.total())
     again = raw.total() - len(raw)
     assert sessionize["dropped"] == ({"duplicate": again} if again else {})
-    assert index["in"] == index["out"] == raw.total() + sessionize["records"]
+    # It tells of failed events too.
+    failed = invalid.total()
+    assert index["in"] == index["out"] == raw.total() + sessionize["records"] + failed
 
 
 def read(pipeline: TestPipeline, topic: str) -> list[Any]:

@@ -62,7 +62,7 @@ class TestPipeline:
         for which, defaults in names.items():
             topics[which] = defaults | topics.get(which, {})
         index = spec.setdefault("index", {})
-        for which in ("events", "sessions", "analytics"):
+        for which in ("events", "sessions", "analytics", "failed", "samples"):
             index[which] = index.get(which, {}) | {"prefix": f"{self.name}-{which}"}
         document = {
             "apiVersion": "webevents.dev/v1alpha1",

@@ -1,5 +1,6 @@
 """Ledgers: counting, and the metadata that they travel in."""
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from webevents.connectors.kafka_observe import GroupView
 from webevents.events.event import REASONS
-from webevents.events.ledger import METADATA_LIMIT, Counts, PartitionLedger
+from webevents.events.ledger import METADATA_LIMIT, Counts, PartitionLedger, Waits
 from webevents.plan.ledger import observe
 from webevents.plan.make import make_plan
 from webevents.spec.load import parse_pipeline
@@ -21,14 +22,25 @@ def test_metadata_survives_a_round_trip(
     first: int, received: int, failed: int, dropped: dict[str, int]
 ) -> None:
     counts = Counts(received, 5, failed, dropped)
-    ledger = PartitionLedger(first, first + 7, counts, 3, {"t": 1, "v": 2})
+    ledger = PartitionLedger(first, first + 7, counts, 3, {"t": 1, "v": 2}, Waits(8, 99), "1")
     assert PartitionLedger.decode(ledger.encode(), first + 7) == ledger
+
+
+def test_what_another_release_adds_or_lacks_does_not_stop_the_counting() -> None:
+    counts = Counts(10, 7, 1, {"late": 2})
+    ledger = PartitionLedger(0, 12, counts, 3, {"t": 1}, Waits(8, 99), "shop-0")
+    members = json.loads(ledger.encode())
+    newer = PartitionLedger.decode(json.dumps([*members, {"more": 1}]), 12)
+    older = PartitionLedger.decode(json.dumps(members[:9]), 12)
+    assert newer == ledger
+    assert older == PartitionLedger(0, 12, counts, 3, {"t": 1})
 
 
 def test_metadata_stays_far_below_the_brokers_limit() -> None:
     huge = 2**63 - 1
     counts = Counts(huge, huge, huge, dict.fromkeys(REASONS, huge))
-    ledger = PartitionLedger(huge, huge, counts, huge, {"t": huge, "v": huge})
+    waits = Waits(huge, huge)
+    ledger = PartitionLedger(huge, huge, counts, huge, {"t": huge, "v": huge}, waits, "x" * 200)
     assert len(ledger.encode()) < METADATA_LIMIT / 2
 
 

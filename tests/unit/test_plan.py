@@ -10,6 +10,7 @@ from webevents.plan.model import Plan
 from webevents.sources.collector.settings import CollectorSettings
 from webevents.sources.settings import GeneratorSettings
 from webevents.spec.load import parse_pipeline
+from webevents.stages.settings import StageSettings
 
 
 def plan_of(spec: dict[str, Any]) -> Plan:
@@ -37,7 +38,12 @@ def test_the_default_pipeline() -> None:
         "sessionize",
         "index",
     ]
-    assert plan.indices == {"events": "web-events-*", "sessions": "web-sessions-*"}
+    assert plan.indices == {
+        "events": "web-events-*",
+        "sessions": "web-sessions-*",
+        "failed": "failed-shop-*",
+        "samples": "stages-shop-*",
+    }
     groups = {workload.group for workload in plan.stages()}
     assert groups == {"shop-enrich", "shop-sessionize", "shop-index"}
 
@@ -73,12 +79,15 @@ def test_analytics_are_a_stage_between_sessions_and_the_index() -> None:
     assert list(stages) == ["enrich", "sessionize", "analyze", "index"]
     assert stages["analyze"].reads == ("web-sessions",)
     assert stages["analyze"].writes == ("web-analytics", "failed-web-events")
-    assert stages["index"].reads == ("enriched-web-events", "web-sessions", "web-analytics")
+    assert stages["index"].reads == (
+        *("enriched-web-events", "web-sessions", "web-analytics"),
+        "failed-web-events",
+    )
     topics = {topic.name: topic for topic in plan.topics}
     assert topics["web-analytics-state"].partitions == 8
     assert topics["web-analytics-state"].config["cleanup.policy"] == "compact"
     assert plan.indices["funnels"] == "web-analytics-funnels-*"
-    assert len(plan.indices) == 6
+    assert len(plan.indices) == 8
 
 
 def test_each_stage_reads_what_one_before_it_writes() -> None:
@@ -167,6 +176,31 @@ def test_alerts_are_one_worker_over_all_partitions() -> None:
 def test_detectors_and_topics_that_would_be_in_each_others_way(spec: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"detect.replicas|need own names"):
         plan_of(spec)
+
+
+def test_the_index_stage_tells_how_all_stages_stand_and_what_failed() -> None:
+    spec = {
+        "index": {"samples": {"every": "2s"}},
+        "alerts": {"enabled": True},
+        "archive": {"enabled": True},
+        "s3": {"bucket": "bucket"},
+        "store": {"enabled": True},
+        "analytics": {"enabled": True},
+    }
+    stages = {stage.name: stage for stage in plan_of(spec).stages()}
+    # It drains behind every stage that can fail events but the one that only looks.
+    assert list(stages)[-2:] == ["index", "detect"]
+    settings = stages["index"].settings
+    assert isinstance(settings, StageSettings)
+    assert settings.groups == {name: (each.group, each.reads) for name, each in stages.items()}
+    assert (settings.failed_prefix, settings.samples_prefix) == ("failed-shop", "stages-shop")
+    none = {"failed": {"enabled": False}, "samples": {"enabled": False}}
+    [*_, index] = plan_of({"index": none}).stages()
+    assert isinstance(index.settings, StageSettings)
+    assert index.reads == ("enriched-web-events", "web-sessions")
+    assert (index.settings.failed_prefix, index.settings.samples_prefix) == (None, None)
+    assert index.settings.groups == {}
+    assert set(plan_of({"index": none}).indices) == {"events", "sessions"}
 
 
 def test_a_collector_is_a_workload_whose_sites_are_live() -> None:

@@ -45,10 +45,14 @@ def test_names_patterns_and_parts() -> None:
         "webevents-shop-settings",
         "webevents-shop-events",
         "webevents-shop-sessions",
+        "webevents-shop-failed",
+        "webevents-shop-samples",
     ]
     assert {n: b["index_patterns"] for n, b in indices.items()} == {
         "webevents-shop-events": ["web-events-*"],
         "webevents-shop-sessions": ["web-sessions-*"],
+        "webevents-shop-failed": ["failed-shop-*"],
+        "webevents-shop-samples": ["stages-shop-*"],
     }
     for name, body in indices.items():
         *own, custom = body["composed_of"]
@@ -59,7 +63,8 @@ def test_names_patterns_and_parts() -> None:
 
 
 def test_without_sessions() -> None:
-    without = pipeline(sessions={"enabled": False})
+    none = {"failed": {"enabled": False}, "samples": {"enabled": False}}
+    without = pipeline(sessions={"enabled": False}, index=none)
     assert [t.name for t in component_templates(without)] == [
         "webevents-shop-settings",
         "webevents-shop-events",
@@ -83,6 +88,8 @@ def test_each_kind_of_analytics_has_an_index_of_its_own() -> None:
         "webevents-shop-sessions",
         "webevents-shop-transitions",
         "webevents-shop-attribution",
+        "webevents-shop-failed",
+        "webevents-shop-samples",
     }
 
 

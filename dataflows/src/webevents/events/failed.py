@@ -6,10 +6,27 @@ from typing import Any
 import msgspec
 
 from webevents.events.event import InvalidEvent
+from webevents.events.fields import Field, Kind
 from webevents.events.times import format_time
 
 PAYLOAD_LIMIT = 600_000
 """Bytes of the original message that are kept; with base64 the record stays below 1 MB."""
+
+K = Kind
+
+FAILED_FIELDS: tuple[Field, ...] = (
+    Field("failed_at", K.DATE, "When the stage gave it up."),
+    Field("pipeline", K.KEYWORD, "The pipeline that it failed in."),
+    Field("stage", K.KEYWORD, "The stage that could not process it."),
+    Field("reason", K.KEYWORD, "Why, as a word of the list of reasons."),
+    Field("detail", K.KEYWORD, "What is wrong: names of fields and types, never values."),
+    Field("topic", K.KEYWORD, "The topic that the message is in; http:… where it never was."),
+    Field("partition", K.LONG, "Its partition; -1 where it is in none."),
+    Field("offset", K.LONG, "Its offset; -1 where it has none."),
+    Field("size", K.LONG, "Bytes of the message."),
+    Field("event_id", K.KEYWORD, "The event's identifier, where it can be read."),
+)
+"""What is indexed of a failed event: not the message itself, nor its key."""
 
 
 class FailedEvent(msgspec.Struct, omit_defaults=True, kw_only=True):

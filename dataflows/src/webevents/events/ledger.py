@@ -6,7 +6,7 @@ on counting where the committed offset stands (docs/decisions/0001).
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -50,6 +50,14 @@ class Counts:
         }
 
 
+class Waits(NamedTuple):
+    """How long messages took from being written until a stage had committed them, in milliseconds:
+    of those that it committed within the last seconds."""
+
+    p50: int
+    p99: int
+
+
 @dataclass(slots=True)
 class PartitionLedger:
     """Counts of one stage over the offsets ``[first, next)`` of one partition."""
@@ -61,13 +69,17 @@ class PartitionLedger:
     """Records that the stage wrote to its output topic because of these events."""
     note: dict[str, int] = field(default_factory=dict)
     """What the stage itself needs to go on from ``next`` (the sessionize stage: its clocks)."""
+    waits: Waits | None = None
+    worker: str = ""
+    """The instance that committed last."""
 
     def encode(self) -> str:
         """The ledger as offset metadata (compact JSON)."""
         counts = self.counts
         dropped = dict(sorted(counts.dropped.items()))
         parts = [1, self.first, self.next, counts.received, counts.delivered, counts.failed]
-        return msgspec.json.encode([*parts, dropped, self.emitted, self.note]).decode()
+        more = [dropped, self.emitted, self.note, self.waits, self.worker]
+        return msgspec.json.encode([*parts, *more]).decode()
 
     @classmethod
     def decode(cls, metadata: str | None, offset: int) -> Self:
@@ -77,11 +89,15 @@ class PartitionLedger:
             which case counting starts anew at ``offset``.
         """
         try:
-            version, first, next_, received, delivered, failed, dropped, emitted, note = (
+            # What a later release adds stands behind, so that an older worker goes on counting.
+            version, first, next_, received, delivered, failed, dropped, emitted, note, *more = (
                 msgspec.json.decode(metadata or "")
             )
+            waits, worker = more[:2] if len(more) > 1 else (None, "")
+            waits = Waits(*waits) if waits else None
         except (msgspec.DecodeError, ValueError, TypeError):
             return cls(offset, offset)
         if version != 1 or next_ != offset:
             return cls(offset, offset)
-        return cls(first, next_, Counts(received, delivered, failed, dropped), emitted, note)
+        counts = Counts(received, delivered, failed, dropped)
+        return cls(first, next_, counts, emitted, note, waits, worker)

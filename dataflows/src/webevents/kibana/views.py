@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from webevents.events.analytics import KINDS
+from webevents.events.failed import FAILED_FIELDS
 from webevents.events.fields import FIELDS, Field, Kind
+from webevents.events.samples import SAMPLE_FIELDS
 from webevents.events.session import SESSION_FIELDS
 from webevents.spec.elasticsearch import DocumentType
 from webevents.spec.pipeline import WebEventPipeline
@@ -55,7 +57,7 @@ class View:
     """A data view."""
 
     key: str
-    """events, sessions, or the name of a table."""
+    """events, sessions, a kind of analytics, failed, samples, or the name of a table."""
     id: str
     """Of the saved object; the key until it is known."""
     title: str
@@ -107,6 +109,10 @@ def views_of(pipeline: WebEventPipeline) -> dict[str, View]:
     if spec.source.debezium:
         made += [_table(pipeline, table) for table in spec.source.debezium.tables]
     made += [_analytics(pipeline, kind) for kind in spec.analytics.kinds]
+    if spec.index.failed.enabled:
+        made.append(_failed(pipeline))
+    if spec.index.samples.enabled:
+        made.append(_samples(pipeline))
     return {view.key: view for view in made}
 
 
@@ -162,6 +168,28 @@ def _analytics(pipeline: WebEventPipeline, kind: str) -> View:
         f"{kind.capitalize()} of {pipeline.name}",
         "timestamp",
         _fields(KINDS[kind]),
+    )
+
+
+def _failed(pipeline: WebEventPipeline) -> View:
+    return View(
+        "failed",
+        "failed",
+        f"{pipeline.failed_prefix}-*",
+        f"Failed events of {pipeline.name}",
+        "failed_at",
+        _fields(FAILED_FIELDS),
+    )
+
+
+def _samples(pipeline: WebEventPipeline) -> View:
+    return View(
+        "samples",
+        "samples",
+        f"{pipeline.samples_prefix}-*",
+        f"Stages of {pipeline.name}",
+        "timestamp",
+        _fields(SAMPLE_FIELDS),
     )
 
 

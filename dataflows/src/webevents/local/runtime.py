@@ -311,10 +311,17 @@ class _Run:
 
     def _drained(self, name: str) -> bool:
         lag, since = None, time.monotonic()
+        (stage,) = (each for each in self._plan.stages() if each.name == name)
+        # What a stage reads of its own making may have come while it was looked at.
+        own = set(stage.reads) & set(stage.writes)
         while True:
             self._tick(f"draining {name}")
             view = self._ledger.groups[name] if self._ledger else None
-            if view is not None and view.lag == 0:
+            if (
+                view is not None
+                and view.lag == 0
+                and not any(topic in own for topic, _ in view.moving)
+            ):
                 return True
             if view is not None and view.lag != lag:
                 lag, since = view.lag, time.monotonic()

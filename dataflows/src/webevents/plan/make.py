@@ -1,6 +1,7 @@
 """The pure function from a pipeline to its plan."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from webevents.connectors.kafka import Topic
 from webevents.live.settings import LiveSettings, LiveTopics
@@ -12,6 +13,8 @@ from webevents.plan.templates import (
     component_templates,
     for_opensearch,
     index_templates,
+    operation_kinds,
+    operation_prefixes,
 )
 from webevents.sources.collector.settings import CollectorSettings
 from webevents.sources.settings import GeneratorSettings
@@ -40,7 +43,12 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
         workloads.append(_analyze(pipeline))
     templates: list[Template] = []
     indices: dict[str, str] = {}
+    if spec.store.enabled:
+        workloads.append(_store(pipeline))
+    if spec.archive.enabled:
+        workloads.append(_archive(pipeline))
     if spec.index.enabled:
+        # Behind all that can fail events, because it tells of failed events too.
         workloads.append(_index(pipeline))
         templates = [*component_templates(pipeline), *index_templates(pipeline)]
         if spec.source.debezium is not None:
@@ -53,14 +61,14 @@ def make_plan(pipeline: WebEventPipeline) -> Plan:
             indices["sessions"] = f"{spec.index.sessions.prefix}-*"
         for kind in analytics_kinds(pipeline):
             indices[kind] = f"{spec.index.analytics.prefix}-{kind}-*"
-    if spec.store.enabled:
-        workloads.append(_store(pipeline))
-    if spec.archive.enabled:
-        workloads.append(_archive(pipeline))
+        for kind in operation_kinds(pipeline):
+            indices[kind] = f"{operation_prefixes(pipeline)[kind]}-*"
     if spec.loader.enabled:
         workloads.append(_loader(pipeline))
     if spec.alerts.enabled:
         workloads.append(_detect(pipeline, workloads))
+    if spec.index.enabled and spec.index.samples.enabled:
+        workloads = [_sampling(pipeline, each, workloads) for each in workloads]
     if spec.live.enabled:
         workloads.append(_live(pipeline, workloads))
     if spec.collector and spec.collector.enabled:
@@ -292,11 +300,14 @@ def _index(pipeline: WebEventPipeline) -> Workload:
     debezium = spec.source.debezium
     sessions = spec.topics.sessions.name if spec.sessions.enabled else None
     analytics = spec.topics.analytics.name if spec.analytics.enabled else None
+    failed = spec.topics.failed.name if spec.index.failed.enabled else None
     settings = StageSettings(
         pipeline=pipeline.name,
         stage="index",
         group=f"{pipeline.name}-index",
-        topics=tuple(name for name in (spec.topics.enriched.name, sessions, analytics) if name),
+        topics=tuple(
+            name for name in (spec.topics.enriched.name, sessions, analytics, failed) if name
+        ),
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.index.commit_interval,
         chunk_size=spec.stages.index.chunk_size,
@@ -305,10 +316,27 @@ def _index(pipeline: WebEventPipeline) -> Workload:
         elasticsearch=spec.elasticsearch,
         sessions_topic=sessions,
         analytics_topic=analytics,
+        failed_prefix=pipeline.failed_prefix if failed else None,
         debezium=debezium,
         table_indices=table_indices(pipeline, debezium) if debezium else {},
     )
     return _stage(pipeline, "index", spec.stages.index, settings)
+
+
+def _sampling(
+    pipeline: WebEventPipeline, workload: Workload, all_of_them: Sequence[Workload]
+) -> Workload:
+    """The index stage with what it needs to tell how all stages stand; others as they are."""
+    settings = workload.settings
+    if not isinstance(settings, StageSettings) or settings.stage != "index":
+        return workload
+    update = {"samples_prefix": pipeline.samples_prefix, "groups": _groups(all_of_them)}
+    return replace(workload, settings=settings.model_copy(update=update))
+
+
+def _groups(workloads: Sequence[Workload]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Consumer group and topics of each stage."""
+    return {each.name: (each.group, each.reads) for each in workloads if each.group}
 
 
 def _store(pipeline: WebEventPipeline) -> Workload:
@@ -363,7 +391,7 @@ def _detect(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
         kafka=spec.kafka,
         sessions=spec.sessions,
         alerts=spec.alerts,
-        groups={other.name: (other.group, other.reads) for other in others if other.group},
+        groups=_groups(others),
     )
     return _stage(pipeline, "detect", spec.stages.detect, settings)
 
@@ -383,7 +411,7 @@ def _live(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
         gap=spec.sessions.gap,
         kafka=spec.kafka,
         live=spec.live,
-        groups={other.name: (other.group, other.reads) for other in others if other.group},
+        groups=_groups(others),
     )
     return Workload("live", ("live",), settings, replicas=1, port=spec.live.port)
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from webevents.events.analytics import JOURNEY_FIELDS, KINDS
 from webevents.events.event import MAX_DEPTH
+from webevents.events.failed import FAILED_FIELDS
 from webevents.events.fields import FIELDS, Field, Kind
+from webevents.events.samples import SAMPLE_FIELDS
 from webevents.events.session import SESSION_FIELDS
 from webevents.plan.model import Template
 from webevents.spec.elasticsearch import DocumentType, EventIndexSpec, IndexSpec
@@ -112,24 +114,42 @@ def component_templates(pipeline: WebEventPipeline) -> list[Template]:
     for kind, fields in analytics_kinds(pipeline).items():
         template = {"settings": VERSIONED_SETTINGS, "mappings": mappings(fields)}
         made.append(component(f"{base}-{kind}", template))
+    for kind, fields in operation_kinds(pipeline).items():
+        made.append(component(f"{base}-{kind}", {"mappings": mappings(fields)}))
     return made
 
 
 def index_templates(pipeline: WebEventPipeline) -> list[Template]:
     """The templates that new indices take, one for events, one for sessions and one for each kind
-    of analytics."""
+    of analytics and of what tells how the pipeline does."""
     spec = pipeline.spec
     made = [_daily(pipeline, "events", spec.index.events.prefix)]
     if spec.sessions.enabled:
         made.append(_daily(pipeline, "sessions", spec.index.sessions.prefix))
     prefix = spec.index.analytics.prefix
     made += [_daily(pipeline, kind, f"{prefix}-{kind}") for kind in analytics_kinds(pipeline)]
+    prefixes = operation_prefixes(pipeline)
+    made += [_daily(pipeline, kind, prefixes[kind]) for kind in operation_kinds(pipeline)]
     return made
 
 
 def analytics_kinds(pipeline: WebEventPipeline) -> dict[str, tuple[Field, ...]]:
     """The kinds of documents of analytics that the pipeline makes, each with its fields."""
     return {kind: KINDS[kind] for kind in pipeline.spec.analytics.kinds}
+
+
+def operation_kinds(pipeline: WebEventPipeline) -> dict[str, tuple[Field, ...]]:
+    """The kinds of documents that tell how the pipeline does, each with its fields."""
+    index = pipeline.spec.index
+    return {
+        **({"failed": FAILED_FIELDS} if index.failed.enabled else {}),
+        **({"samples": SAMPLE_FIELDS} if index.samples.enabled else {}),
+    }
+
+
+def operation_prefixes(pipeline: WebEventPipeline) -> dict[str, str]:
+    """What the names of their indices begin with."""
+    return {"failed": pipeline.failed_prefix, "samples": pipeline.samples_prefix}
 
 
 def _daily(pipeline: WebEventPipeline, what: str, prefix: str) -> Template:

@@ -159,6 +159,38 @@ class AnalyticsIndexSpec(Model):
     funnels, transitions, retention and attribution."""
 
 
+class FailedIndexSpec(Model):
+    """Daily indices of failed events: where each was and why it failed, not what was in it."""
+
+    enabled: bool = True
+    """Whether failed events are written to Elasticsearch."""
+    prefix: str | None = Field(default=None, pattern=_PREFIX, max_length=200)
+    """Indices are named <prefix>-YYYY.MM.dd by the day of the failure in UTC;
+    failed-<pipeline> when absent."""
+
+
+class SamplesIndexSpec(Model):
+    """Daily indices of samples: counts, lag, rates and waits of each stage, taken regularly."""
+
+    enabled: bool = True
+    """Whether samples of the stages are written to Elasticsearch."""
+    prefix: str | None = Field(default=None, pattern=_PREFIX, max_length=200)
+    """Indices are named <prefix>-YYYY.MM.dd by the day of the sample in UTC; stages-<pipeline>
+    when absent."""
+    every: Duration = timedelta(seconds=10)
+    """How often a sample of each stage is taken."""
+    retention: Duration = timedelta(days=7)
+    """How long samples are kept; older indices of theirs are deleted."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.every < timedelta(seconds=1):
+            raise ValueError("every must be at least 1s")
+        if self.retention < timedelta(days=1):
+            raise ValueError("retention must be at least 1d, because indices are daily")
+        return self
+
+
 class BulkSpec(Model):
     """How documents are sent."""
 
@@ -181,6 +213,10 @@ class IndexSpec(Model):
     """Where sessions go."""
     analytics: AnalyticsIndexSpec = AnalyticsIndexSpec()
     """Where documents of analytics go."""
+    failed: FailedIndexSpec = FailedIndexSpec()
+    """Where failed events are told of."""
+    samples: SamplesIndexSpec = SamplesIndexSpec()
+    """Where it is told how the stages stand."""
     unknown_fields: Literal["keep", "fail"] = "keep"
     """keep: fields that the event model does not know go into the field extra, where they can be
     searched; fail: such an event goes to failed events."""
@@ -212,6 +248,10 @@ class IndexSpec(Model):
             "sessions.prefix": self.sessions.prefix,
             "analytics.prefix": self.analytics.prefix,
         }
+        if self.failed.prefix:
+            prefixes["failed.prefix"] = self.failed.prefix
+        if self.samples.prefix:
+            prefixes["samples.prefix"] = self.samples.prefix
         for (one, first), (other, second) in permutations(prefixes.items(), 2):
             if f"{first}-".startswith(f"{second}-"):
                 raise ValueError(

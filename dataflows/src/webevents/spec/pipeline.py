@@ -175,3 +175,13 @@ class WebEventPipeline(Model):
     def name(self) -> str:
         """The pipeline's name; part of consumer groups and session identifiers."""
         return self.metadata.name
+
+    @property
+    def failed_prefix(self) -> str:
+        """What the names of the indices of failed events begin with."""
+        return self.spec.index.failed.prefix or f"failed-{self.name}"
+
+    @property
+    def samples_prefix(self) -> str:
+        """What the names of the indices of the stages' samples begin with."""
+        return self.spec.index.samples.prefix or f"stages-{self.name}"

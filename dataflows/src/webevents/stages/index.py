@@ -1,6 +1,8 @@
-"""The index stage: events, session records and analytics in, Elasticsearch documents out."""
+"""The index stage: events, session records, analytics and failed events in, Elasticsearch
+documents out; and, from one of its workers, how the pipeline's stages stand."""
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import structs
 
@@ -14,8 +16,10 @@ from webevents.logic.documents import (
     EventDocuments,
     SessionDocuments,
 )
-from webevents.stages.chunk import Chunk, Outcome, Processor, StageStatus
+from webevents.logic.failed_documents import FailedDocuments
+from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, StageStatus
 from webevents.stages.failing import failed
+from webevents.stages.samples import StageSamples
 from webevents.stages.settings import StageSettings
 
 
@@ -34,21 +38,29 @@ class _Submission:
 
 
 class IndexProcessor(Processor):
-    """Writes each event, each session and each document of analytics; the same one however often
-    it comes.
+    """Writes each event, each session, each document of analytics and each failed event; the same
+    one however often it comes.
 
     :param writer: delivers the documents; closed with the processor.
+    :param samples: tells how the stages stand, while this worker has the first partition of all.
     """
 
-    def __init__(self, settings: StageSettings, writer: BulkWriter) -> None:
+    def __init__(
+        self, settings: StageSettings, writer: BulkWriter, samples: StageSamples | None = None
+    ) -> None:
         self._settings = settings
         self._writer = writer
+        self._samples = samples
+        self._sampled: BulkHandle | None = None
+        self._first = (settings.topics[0], 0)
         self._builders, self._build_event = _builders(settings)
+        self._failed = FailedDocuments(settings.failed_prefix) if settings.failed_prefix else None
         self._shadows = settings.shadow.indices if settings.shadow else None
 
     def process(self, chunk: Chunk) -> Outcome:
         """Hand a chunk's documents over; the outcome is pending until they are answered for."""
         build = self._builders.get(chunk.topic, self._build_event)
+        of_failed = self._failed if chunk.topic == self._settings.failed_topic else None
         outcome = Outcome(Counts(received=len(chunk.offsets)))
         documents: list[Document] = []
         positions: list[int] = []
@@ -57,7 +69,11 @@ class IndexProcessor(Processor):
                 outcome.counts.drop("tombstone")
                 continue
             try:
-                document = build(value)
+                document = (
+                    of_failed.build(value, chunk.partition, chunk.offsets[position])
+                    if of_failed
+                    else build(value)
+                )
             except Exception as error:
                 self._fail(outcome, chunk, position, error)
                 continue
@@ -83,8 +99,34 @@ class IndexProcessor(Processor):
             self._fail(outcome, submission.chunk, submission.positions[refused.position], error)
 
     def _fail(self, outcome: Outcome, chunk: Chunk, position: int, error: Exception) -> None:
+        if chunk.topic == self._settings.failed_topic:
+            # It is among the failed events already, where it stays; it would come again for ever.
+            outcome.counts.drop("rejected")
+            return
         outcome.counts.failed += 1
         outcome.records.append(failed(self._settings, chunk, position, error))
+
+    def assigned(self, topic: str, partition: int, note: dict[str, int]) -> None:
+        """Tell how the stages stand, with the first partition of all."""
+        if self._samples and (topic, partition) == self._first:
+            self._samples.resume()
+
+    def revoked(self, topic: str, partition: int) -> None:
+        """Leave that to the partition's next owner."""
+        if self._samples and (topic, partition) == self._first:
+            self._samples.pause()
+
+    def flush(self, topic: str, partition: int) -> Flush:
+        """Send the samples that were taken; in an outage they wait, so that no request of theirs
+        is under way beside another one."""
+        if (
+            self._samples
+            and (topic, partition) == self._first
+            and (self._sampled is None or self._sampled.done())
+            and (taken := self._samples.take())
+        ):
+            self._sampled = self._writer.submit(taken)
+        return Flush()
 
     def status(self) -> StageStatus:
         """Whether Elasticsearch takes documents, and how many were sent again."""
@@ -95,6 +137,8 @@ class IndexProcessor(Processor):
 
     def close(self) -> None:
         """Give up what is under way; it is read again."""
+        if self._samples:
+            self._samples.close()
         self._writer.close()
 
 
@@ -129,19 +173,22 @@ def documents_of(settings: StageSettings) -> Callable[[str, bytes], Document]:
     return lambda topic, value: by_topic.get(topic, event)(value)
 
 
-def make_index(settings: StageSettings) -> IndexProcessor:
+def make_index(settings: StageSettings, kafka: dict[str, Any]) -> IndexProcessor:
     """Make the processor with its connection.
 
+    :param kafka: librdkafka settings to reach the cluster.
     :raises UserError: when a secret cannot be read.
     """
     assert settings.index
     assert settings.elasticsearch
     bulk = settings.index.bulk
+    client = connect(settings.elasticsearch)
     writer = BulkWriter(
-        connect(settings.elasticsearch),
+        client,
         max_in_flight=bulk.in_flight,
         max_bytes=bulk.max_bytes,
         max_documents=bulk.max_documents,
         compression=settings.elasticsearch.compression,
     )
-    return IndexProcessor(settings, writer)
+    samples = StageSamples(settings, kafka, client) if settings.samples_prefix else None
+    return IndexProcessor(settings, writer, samples)

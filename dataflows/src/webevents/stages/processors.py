@@ -32,7 +32,7 @@ def make_processor(settings: StageSettings, kafka: dict[str, Any]) -> Processor:
         case "index":
             from webevents.stages.index import make_index
 
-            return make_index(settings)
+            return make_index(settings, kafka)
         case "store":
             from webevents.stages.store import make_store
 

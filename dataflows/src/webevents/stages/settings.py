@@ -60,7 +60,11 @@ class StageSettings(Model):
     analytics_topic: str | None = None
     """The topic among ``topics`` that holds documents of analytics."""
     alerts: AlertsSpec | None = None
+    failed_prefix: str | None = None
+    """Where failed events are indexed; the topic of failed events is among ``topics`` then."""
+    samples_prefix: str | None = None
+    """Where the stages of ``groups`` are told of, if they are."""
     shadow: ShadowSettings | None = None
     """Set for a backfill's index stage only."""
     groups: dict[str, tuple[str, tuple[str, ...]]] = Field(default_factory=dict)
-    """The other stages: consumer group and topics of each, to see how far it is behind."""
+    """Stages that are looked at, to see how far they are: consumer group and topics of each."""

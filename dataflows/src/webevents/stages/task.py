@@ -19,6 +19,7 @@ from webevents.events.ledger import PartitionLedger
 from webevents.stages.bounded import Hung, bounded
 from webevents.stages.chunk import Chunk, Outcome, Processor, Record
 from webevents.stages.observer import Look, TaskObserver
+from webevents.stages.waits import WaitClock
 
 log = structlog.get_logger()
 
@@ -92,6 +93,7 @@ class StreamTask:
         self._in_flow = 0
         self._unsettled: deque[tuple[Chunk, Outcome]] = deque()
         self._ledgers: dict[tuple[str, int], PartitionLedger] = {}
+        self._waits: dict[tuple[str, int], WaitClock] = {}
         self._positions: dict[tuple[str, int], int] = {}
         self._touched: set[tuple[str, int]] = set()
         self._ended: list[tuple[str, int]] = []
@@ -282,6 +284,7 @@ class StreamTask:
         ledger.counts.add(outcome.counts)
         ledger.emitted += outcome.emitted
         ledger.next = chunk.offsets[-1] + 1
+        self._waits[source].add(chunk.timestamps)
         self._touched.add(source)
         self._observer.processed(chunk, outcome)
 
@@ -310,6 +313,7 @@ class StreamTask:
         if self._in_flow:
             return
         offsets = []
+        now_ms = time.time_ns() // 1_000_000
         unsettled = {(chunk.topic, chunk.partition) for chunk, _ in self._unsettled}
         for source, ledger in self._ledgers.items():
             flush = self._processor.flush(*source)
@@ -321,6 +325,8 @@ class StreamTask:
                 self._touched.add(source)
             if source in self._touched or flush.note != ledger.note or flush.records:
                 ledger.note = flush.note
+                ledger.waits = self._waits[source].commit(now_ms, began)
+                ledger.worker = self._settings.instance
                 offsets.append(TopicPartition(*source, ledger.next, ledger.encode()))
         if not offsets:
             return
@@ -393,6 +399,7 @@ class StreamTask:
             start = max(known.offset, 0)
             ledger = PartitionLedger.decode(known.metadata, start)
             self._ledgers[source] = ledger
+            self._waits[source] = WaitClock()
             self._positions.pop(source, None)
             began = time.monotonic()
             self._processor.assigned(*source, ledger.note)
@@ -406,6 +413,7 @@ class StreamTask:
             self._commit_before_leaving(gone)
         for source in gone:
             self._ledgers.pop(source, None)
+            self._waits.pop(source, None)
             self._positions.pop(source, None)
             self._touched.discard(source)
             self._processor.revoked(*source)

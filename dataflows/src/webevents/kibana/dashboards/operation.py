@@ -1,8 +1,4 @@
-"""How the pipeline does, as far as its documents tell.
-
-Lag, latency and failed events of each stage are metrics (``docs/metrics.md``): no document has
-them.
-"""
+"""How the pipeline does: throughput, lag and waits of each stage, and what failed."""
 
 from webevents.kibana import vega
 from webevents.kibana.dashboards import parts as p
@@ -15,6 +11,7 @@ from webevents.kibana.model import (
     Lens,
     Metric,
     Quotient,
+    Records,
     Row,
     Terms,
     Time,
@@ -23,10 +20,15 @@ from webevents.kibana.model import (
 
 _NEWEST = Metric("Newest event", "max", "event_timestamp")
 
+_FAILED, _SAMPLES = "failed", "samples"
+_FAILURES = Metric("Failed events")
+_STAGE = Terms("stage", "Stage")
+_REASON = Terms("reason", "Reason")
+
 PERFORMANCE = Dashboard(
     "performance",
     "Performance of the pipeline",
-    "Throughput, how far the newest document is behind, and what had to be corrected.",
+    "Throughput, lag and waits of each stage, failed events, and what had to be corrected.",
     (
         Row(
             7,
@@ -51,6 +53,77 @@ PERFORMANCE = Dashboard(
                     width=32,
                 ),
                 p.over_time("Sessions begun", p.SESSIONS, p.SESSION_COUNT, shape="bar"),
+            ),
+        ),
+        Row(
+            13,
+            (
+                p.over_time(
+                    "Messages read a second, by stage",
+                    _SAMPLES,
+                    Metric("Messages a second", "average", "in_per_second", decimals=1),
+                    _STAGE,
+                    shape="line",
+                ),
+                p.over_time(
+                    "Lag by stage",
+                    _SAMPLES,
+                    Metric("Messages still to be processed", "max", "lag"),
+                    _STAGE,
+                    shape="line",
+                ),
+            ),
+        ),
+        Row(
+            13,
+            (
+                p.over_time(
+                    "Wait of half of the messages, by stage",
+                    _SAMPLES,
+                    Metric("Milliseconds", "average", "wait_p50_ms"),
+                    _STAGE,
+                    shape="line",
+                ),
+                p.over_time(
+                    "Wait of 99% of the messages, by stage",
+                    _SAMPLES,
+                    Metric("Milliseconds", "max", "wait_p99_ms"),
+                    _STAGE,
+                    shape="line",
+                ),
+                p.ranking(
+                    "Stages",
+                    _SAMPLES,
+                    _STAGE,
+                    Metric("Read", "max", "in"),
+                    Metric("Failed", "max", "failed"),
+                    Metric("Dropped", "max", "dropped"),
+                    Metric("Largest lag", "max", "lag"),
+                    Metric("Workers", "max", "workers"),
+                ),
+            ),
+        ),
+        Row(
+            13,
+            (
+                p.number("Failed events", _FAILED, _FAILURES),
+                p.over_time("Failed events by reason", _FAILED, _FAILURES, _REASON, shape="bars"),
+                p.bars("Failed events by stage", _FAILED, _STAGE, _FAILURES),
+                Lens(
+                    "Reasons by stage",
+                    "table",
+                    (Layer(_FAILED, (_FAILURES,), (_STAGE, _REASON)),),
+                ),
+            ),
+        ),
+        Row(
+            14,
+            (
+                Records(
+                    "Newest failed events",
+                    _FAILED,
+                    ("stage", "reason", "detail", "topic", "partition", "offset", "event_id"),
+                ),
             ),
         ),
         Row(

@@ -125,6 +125,12 @@ def layout(pipeline: WebEventPipeline, name: str, spec: BackfillSpec, now: datet
             "archive": of.archive.model_copy(update={"enabled": False}),
             "loader": of.loader.model_copy(update={"enabled": False}),
             "alerts": of.alerts.model_copy(update={"enabled": False}),
+            "index": of.index.model_copy(
+                update={
+                    "failed": of.index.failed.model_copy(update={"enabled": False}),
+                    "samples": of.index.samples.model_copy(update={"enabled": False}),
+                }
+            ),
             "generator": None,
             "collector": None,
         }

@@ -33,15 +33,17 @@ class Live:
         (index,) = (w for w in make_plan(pipeline).stages() if w.name == "index")
         assert isinstance(index.settings, StageSettings)
         self._settings = index.settings
+        # Failed events have indices of their own, which are not made anew.
+        own = index.settings
+        self._topics = [topic for topic in own.topics if topic != own.failed_topic]
         self._kafka = kafka
         self._observer = observer
 
     def places(self) -> dict[str, int]:
         """How far the stage is, by topic/partition."""
         settings = self._settings
-        topics = list(settings.topics)
-        view = self._observer.groups({settings.group: topics})[settings.group]
-        firsts = self._observer.offsets(topics, first=True)
+        view = self._observer.groups({settings.group: self._topics})[settings.group]
+        firsts = self._observer.offsets(self._topics, first=True)
         return {
             f"{topic}/{number}": view.ledgers[topic, number].next
             if (topic, number) in view.ledgers
@@ -56,7 +58,7 @@ class Live:
         :returns: the documents written.
         :raises UserError: when one is refused.
         """
-        reached = self._observer.offsets(self._settings.topics)
+        reached = self._observer.offsets(self._topics)
         starts = {
             source: state.live[name]
             for source, end in reached.items()

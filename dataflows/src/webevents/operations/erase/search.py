@@ -13,7 +13,7 @@ from webevents.logic.documents import Document
 from webevents.operations.erase.person import ID_FIELDS, Person
 from webevents.operations.erase.report import Place
 from webevents.plan.make import make_plan
-from webevents.plan.templates import EXTRA
+from webevents.plan.templates import EXTRA, operation_kinds
 from webevents.spec.pipeline import WebEventPipeline
 
 PAGE = 1_000
@@ -27,7 +27,12 @@ class Documents:
     def __init__(self, pipeline: WebEventPipeline, client: SearchClient) -> None:
         self._client = client
         spec = pipeline.spec
-        self._patterns = dict(make_plan(pipeline).indices)
+        # What tells how the pipeline does has nothing of a person in it.
+        self._patterns = {
+            what: pattern
+            for what, pattern in make_plan(pipeline).indices.items()
+            if what not in operation_kinds(pipeline)
+        }
         self._shadows = {
             "events": f"backfill-*-{spec.index.events.prefix}-*",
             "sessions": f"backfill-*-{spec.index.sessions.prefix}-*",
