@@ -18,6 +18,8 @@ import yaml
 from accounts import check_everything, read
 from confluent_kafka import Producer
 from pipelines import Run, Servers, TestPipeline
+from reference_analytics import analyze, journey_of
+from reference_sessions import recompute, revenue_of
 from tls_proxy import secured
 
 from webevents.connectors.elasticsearch import (
@@ -265,6 +267,52 @@ def test_what_opensearch_refuses_is_a_failed_event(
         index=f"{pipeline.name}-events-*", body={"query": {"term": {"extra.unknown.deep": "3"}}}
     )
     assert [hit["_id"] for hit in answer["hits"]["hits"]] == ["e3"]
+
+
+def test_analytics_failed_events_and_samples_are_written_too(
+    kafka: str, opensearch: str, tmp_path: Path
+) -> None:
+    """Each document of analytics is that of the independent computation."""
+    spec = {
+        "elasticsearch": {"engine": "opensearch"},
+        "sessions": {"key": ["user_id"], "allowedLateness": "2h"},
+        "analytics": {"enabled": True},
+        "index": {"samples": {"every": "1s"}},
+    }
+    generator = {
+        "profile": "journeys",
+        "seed": 5,
+        "users": 100,
+        "eventsPerSecond": 0.02,
+        "time": {"mode": "backdated", "start": "2026-03-01T00:00:00Z"},
+        "faults": {"corrupt": 0.02},
+    }
+    pipeline = TestPipeline(Servers(kafka, opensearch), tmp_path, spec)
+    pipeline.make_topics()
+    with KafkaOutput(pipeline.servers.config, pipeline.raw_topic) as output:
+        made = GeneratorSpec.model_validate(generator)
+        run_simulator(made, output, count=3_000, key_fields=["user_id"])
+    report = pipeline.run()
+
+    of = pipeline.pipeline.spec
+    events = [json.loads(each.value()) for each in read(pipeline, of.topics.enriched.name)]
+    journey = journey_of(of.analytics, lambda event: revenue_of(event, of.sessions))
+    sessions = recompute(events, of.sessions, pipeline.name, journey)
+    for session_id, session in pipeline.documents("sessions").items():
+        # Which sessions the end of the stream leaves open differs by partition.
+        sessions[session_id]["open"] = session["open"]
+    expected = analyze(sessions.values(), of.analytics, pipeline.name)
+    for kind in of.analytics.kinds:
+        found = pipeline.documents(f"analytics-{kind}")
+        for document in found.values():
+            del document["version"]
+        wanted = {name: doc for (index, name), doc in expected.items() if index.startswith(kind)}
+        assert found == wanted
+        assert len(found) > 20, kind
+    failed = pipeline.documents("failed")
+    assert len(failed) == report["stages"]["enrich"]["failed"] > 20
+    samples = pipeline.documents("samples").values()
+    assert {sample["stage"] for sample in samples} == set(report["stages"])
 
 
 def test_an_engine_that_is_not_there_is_named(kafka: str, opensearch: str, tmp_path: Path) -> None:

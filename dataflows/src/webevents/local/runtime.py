@@ -33,6 +33,7 @@ from webevents.local.workloads import Workloads
 from webevents.plan.ledger import PipelineLedger, observe
 from webevents.plan.make import make_plan
 from webevents.plan.model import Plan
+from webevents.plan.templates import SAMPLES
 from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.pipeline import WebEventPipeline
@@ -112,6 +113,8 @@ class _Run:
         self._options = options
         self._console = console
         self._plan: Plan = make_plan(pipeline)
+        # Samples of the stages go on while nothing happens, and are no result of the run.
+        self._results = [what for what in self._plan.indices if what != SAMPLES]
         self._kafka = client_config(pipeline.spec.kafka)
         self._observer = Observer(self._kafka)
         self._elastic: Any = (
@@ -283,7 +286,7 @@ class _Run:
 
     def _found(self) -> dict[str, int]:
         try:
-            return {what: sum(self._documents(what).values()) for what in self._plan.indices}
+            return {what: sum(self._documents(what).values()) for what in self._results}
         except UserError:
             return {}  # Elasticsearch is busy or away; the next look may tell
 
@@ -336,9 +339,9 @@ class _Run:
             if read.first > starts.get((topic, partition), 0):
                 problems.append(f"{topic}/{partition} was not read before offset {read.first}")
         if self._elastic is not None:
-            for pattern in self._plan.indices.values():
-                refresh(self._elastic, pattern)
-        documents = {what: self._documents(what) for what in self._plan.indices}
+            for what in self._results:
+                refresh(self._elastic, self._plan.indices[what])
+        documents = {what: self._documents(what) for what in self._results}
         by_index = {name: n for found in documents.values() for name, n in found.items()}
         return Summary(
             ledger,

@@ -16,6 +16,9 @@ from webevents.plan.model import Template
 from webevents.spec.elasticsearch import DocumentType, EventIndexSpec, IndexSpec
 from webevents.spec.pipeline import WebEventPipeline
 
+FAILED, SAMPLES = "failed", "samples"
+"""What the indices of failed events, and those of the stages' samples, hold."""
+
 EXTRA = "extra"
 """The field that takes what the event model does not know."""
 
@@ -142,14 +145,14 @@ def operation_kinds(pipeline: WebEventPipeline) -> dict[str, tuple[Field, ...]]:
     """The kinds of documents that tell how the pipeline does, each with its fields."""
     index = pipeline.spec.index
     return {
-        **({"failed": FAILED_FIELDS} if index.failed.enabled else {}),
-        **({"samples": SAMPLE_FIELDS} if index.samples.enabled else {}),
+        **({FAILED: FAILED_FIELDS} if index.failed.enabled else {}),
+        **({SAMPLES: SAMPLE_FIELDS} if index.samples.enabled else {}),
     }
 
 
 def operation_prefixes(pipeline: WebEventPipeline) -> dict[str, str]:
     """What the names of their indices begin with."""
-    return {"failed": pipeline.failed_prefix, "samples": pipeline.samples_prefix}
+    return {FAILED: pipeline.failed_prefix, SAMPLES: pipeline.samples_prefix}
 
 
 def _daily(pipeline: WebEventPipeline, what: str, prefix: str) -> Template:
