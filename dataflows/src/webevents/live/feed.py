@@ -1,13 +1,13 @@
 """Reading the topics: one consumer for all viewers, which joins no group and commits nothing."""
 
 import contextlib
-import threading
 import time
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from webevents.live.background import Background
 from webevents.live.settings import LiveTopics
 from webevents.live.state import Message, State
 
@@ -28,7 +28,7 @@ RETRY_S = 2.0
 Source = tuple[str, int]
 
 
-class Feed:
+class Feed(Background):
     """Reads the topics into the state, in a thread of its own.
 
     At the start it goes back by the state's window, so that a page that starts anew shows the same
@@ -41,6 +41,7 @@ class Feed:
     def __init__(
         self, kafka: dict[str, Any], pipeline: str, since_ms: dict[str, int | None], state: State
     ) -> None:
+        super().__init__("live-feed")
         self._config = kafka | {
             # Never joined: partitions are assigned by hand, and offsets are not committed.
             "group.id": f"{pipeline}-live",
@@ -53,26 +54,10 @@ class Feed:
         }
         self._since = since_ms
         self._state = state
-        self._closed = threading.Event()
         self._left: dict[Source, int] = {}
         """Partitions that are read for the first time, and up to where."""
         self._next: dict[Source, int] = {}
         """The offset from which each partition is gone on with."""
-        self._thread = threading.Thread(target=self._run, name="live-feed", daemon=True)
-
-    def start(self) -> None:
-        """Start reading."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._closed.set()
-        self._thread.join(10)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still reads."""
-        return self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._closed.is_set():

@@ -1,7 +1,6 @@
 """Looking at the stages' ledgers, once a second, in a thread of its own."""
 
 import contextlib
-import threading
 import time
 from typing import Any
 
@@ -9,6 +8,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from webevents.connectors.kafka_observe import Observer
+from webevents.live.background import Background
 from webevents.live.state import State
 
 log = structlog.get_logger()
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 LOOK_EVERY_S = 1.0
 
 
-class Watch:
+class Watch(Background):
     """Reads offsets and ledgers into the state.
 
     :param kafka: librdkafka settings to reach the cluster.
@@ -29,25 +29,10 @@ class Watch:
         groups: dict[str, tuple[str, tuple[str, ...]]],
         state: State,
     ) -> None:
+        super().__init__("live-watch")
         self._kafka = kafka
         self._groups = groups
         self._state = state
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="live-watch", daemon=True)
-
-    def start(self) -> None:
-        """Start looking."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop looking."""
-        self._closed.set()
-        self._thread.join(10)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still looks."""
-        return self._thread.is_alive()
 
     def _run(self) -> None:
         observer = Observer(self._kafka)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from webevents.spec.base import Duration, Model
+from webevents.spec.log_in import check_one_way_in
 
 
 def _node_url(text: str) -> str:
@@ -90,16 +91,7 @@ class ElasticsearchSpec(Model):
         keys = [self.api_key_file, self.api_key_env]
         if any(keys) and self.engine == "opensearch":
             raise ValueError("OpenSearch has no API keys: set username and passwordFile")
-        if all(keys):
-            raise ValueError("set only one of apiKeyFile and apiKeyEnv")
-        if any(keys) and (self.username or any(passwords)):
-            raise ValueError("set either an API key or username and password, not both")
-        if self.username and all(source is None for source in passwords):
-            raise ValueError("username needs passwordFile or passwordEnv")
-        if any(passwords) and not self.username:
-            raise ValueError("passwordFile and passwordEnv need username")
-        if all(passwords):
-            raise ValueError("set only one of passwordFile and passwordEnv")
+        check_one_way_in(self.username, passwords, keys)
         if self.tls and any(url.startswith("http:") for url in self.urls or ()):
             raise ValueError("tls is set, but a URL begins with http: write https")
         if self.request_timeout < timedelta(seconds=1):

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from webevents.spec.base import Duration, Model
 from webevents.spec.elasticsearch import NodeUrl
+from webevents.spec.log_in import check_one_way_in
 
 
 class KibanaTls(Model):
@@ -55,16 +56,7 @@ class KibanaSpec(Model):
     def _one_way_in(self) -> Self:
         passwords = [self.password_file, self.password_env]
         keys = [self.api_key_file, self.api_key_env]
-        if all(keys):
-            raise ValueError("set only one of apiKeyFile and apiKeyEnv")
-        if any(keys) and (self.username or any(passwords)):
-            raise ValueError("set either an API key or username and password, not both")
-        if self.username and all(source is None for source in passwords):
-            raise ValueError("username needs passwordFile or passwordEnv")
-        if any(passwords) and not self.username:
-            raise ValueError("passwordFile and passwordEnv need username")
-        if all(passwords):
-            raise ValueError("set only one of passwordFile and passwordEnv")
+        check_one_way_in(self.username, passwords, keys)
         if self.tls and self.url and self.url.startswith("http:"):
             raise ValueError("tls is set, but url begins with http: write https")
         if self.request_timeout < timedelta(seconds=1):
