@@ -45,6 +45,7 @@ from reference_sessions import recompute, revenue_of
 
 from webevents.connectors.kafka_observe import Observer
 from webevents.events.event import decode_event
+from webevents.events.failed import FailedEvent
 from webevents.kibana.objects import saved_objects
 from webevents.logic.enrich.enricher import Enricher
 from webevents.sources.output import KafkaOutput
@@ -109,7 +110,7 @@ class Filled:
     events: list[Mapping[str, Any]]
     sessions: list[Mapping[str, Any]]
     analytics: Mapping[str, list[Mapping[str, Any]]]
-    failed: list[Mapping[str, Any]]
+    failed: list[FailedEvent]
     samples: list[Mapping[str, Any]]
     report: Mapping[str, Any]
     objects: list[dict[str, Any]]
@@ -117,7 +118,8 @@ class Filled:
     def documents(self, index: str) -> list[Mapping[str, Any]]:
         """The truth of a data view."""
         kind = index.removesuffix("-*").rpartition("-")[2]
-        made = {"failed": self.failed, "samples": self.samples, **self.analytics}
+        failed = [msgspec.to_builtins(each) for each in self.failed]
+        made = {"failed": failed, "samples": self.samples, **self.analytics}
         return {"events": self.events, "sessions": self.sessions, **made}[kind]
 
     @cached_property
@@ -212,7 +214,7 @@ def filled(kafka: str, elasticsearch: str, tmp_path_factory: pytest.TempPathFact
         events,
         list(sessions.values()),
         analytics,
-        [msgspec.to_builtins(each) for each in failed_events(pipeline)],
+        failed_events(pipeline),
         list(pipeline.documents("samples").values()),
         report,
         saved_objects(pipeline.pipeline),
@@ -289,17 +291,15 @@ def test_failed_events_are_told_of_without_what_was_in_them(filled: Filled) -> N
         fields = ("topic", "partition", "offset", "reason", "detail", "failed_at")
         return sorted(tuple(each[name] for name in fields) for each in them)
 
-    assert places(documents) == places(filled.failed)
+    assert places(documents) == places(map(msgspec.to_builtins, filled.failed))
     identified = {
         (each["partition"], each["offset"]): each["event_id"]
         for each in documents
         if "event_id" in each
     }
-    payloads = {
-        (each["partition"], each["offset"]): each.get("payload", "") for each in filled.failed
-    }
+    originals = {(each.partition, each.offset): each.original() for each in filled.failed}
     assert len(identified) > 10
-    assert all(json.loads(payloads[place])["event_id"] == e for place, e in identified.items())
+    assert all(json.loads(originals[place])["event_id"] == e for place, e in identified.items())
     # Reading the topics again makes no document twice.
     filled.pipeline.read_again("index")
     assert len(filled.pipeline.documents("failed")) == len(documents)
