@@ -292,7 +292,12 @@ def test_analytics_failed_events_and_samples_are_written_too(
     with KafkaOutput(pipeline.servers.config, pipeline.raw_topic) as output:
         made = GeneratorSpec.model_validate(generator)
         run_simulator(made, output, count=3_000, key_fields=["user_id"])
+    # What is no failed event is left where it is: it would come back for ever.
+    producer = Producer(pipeline.servers.config)
+    producer.produce(pipeline.pipeline.spec.topics.failed.name, b"no failed event")
+    assert producer.flush(60) == 0
     report = pipeline.run()
+    assert report["stages"]["index"]["dropped"] == {"rejected": 1}
 
     of = pipeline.pipeline.spec
     events = [json.loads(each.value()) for each in read(pipeline, of.topics.enriched.name)]
