@@ -4,6 +4,7 @@ documents out; and, from one of its workers, how the pipeline's stages stand."""
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from msgspec import structs
 
 from webevents.connectors.elasticsearch import BulkHandle, BulkWriter, connect
@@ -18,9 +19,11 @@ from webevents.logic.documents import (
 )
 from webevents.logic.failed_documents import FailedDocuments
 from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, StageStatus
-from webevents.stages.failing import failed
+from webevents.stages.failing import as_invalid, failed
 from webevents.stages.samples import StageSamples
 from webevents.stages.settings import StageSettings
+
+log = structlog.get_logger()
 
 
 class _Submission:
@@ -102,6 +105,9 @@ class IndexProcessor(Processor):
         if chunk.topic == self._settings.failed_topic:
             # It is among the failed events already, where it stays; it would come again for ever.
             outcome.counts.drop("rejected")
+            why = as_invalid(error)
+            place = f"{chunk.topic}/{chunk.partition}@{chunk.offsets[position]}"
+            log.warning("failed event not indexed", place=place, why=f"{why.reason}: {why.detail}")
             return
         outcome.counts.failed += 1
         outcome.records.append(failed(self._settings, chunk, position, error))
