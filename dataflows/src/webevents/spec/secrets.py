@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from webevents.errors import UserError
+from webevents.spec.kafka import ACCOUNT
 
 _FORM = re.compile(r"secret:([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)/([A-Za-z0-9._-]+)")
 
@@ -43,10 +44,12 @@ def parse_ref(value: str) -> SecretRef | None:
     """
     if not value.startswith("secret:"):
         return None
-    match = _FORM.fullmatch(value)
-    if match is None or match[2] in (".", ".."):
-        raise UserError(f"{value} is no reference to a secret: write secret:NAME/KEY")
-    return SecretRef(match[1], match[2])
+    # Who logs in is put in later, and is a word.
+    match = _FORM.fullmatch(value.replace(ACCOUNT, "w"))
+    name, _, key = value.removeprefix("secret:").partition("/")
+    if match is None or key in (".", ".."):
+        raise UserError("this is no reference to a secret: write secret:NAME/KEY")
+    return SecretRef(name, key)
 
 
 def files(model: BaseModel) -> Iterator[NamedFile]:
