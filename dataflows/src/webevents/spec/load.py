@@ -75,9 +75,9 @@ def _line(fault: Any) -> str:
         message = f"no such field; {hint}"
     elif fault["type"] == "missing":
         message = "is required"
-    elif (
-        not _may_be_secret(loc) and not isinstance(fault.get("input"), Mapping | Sequence)
-    ) or isinstance(fault["input"], str):
+    elif not _may_be_secret(loc) and (
+        not isinstance(fault.get("input"), Mapping | Sequence) or isinstance(fault["input"], str)
+    ):
         message += f" (it is {_CREDENTIALS.sub('//…@', repr(fault['input']))})"
     return f"  {field}: {message}"
 
