@@ -105,8 +105,11 @@ def with_secrets_in(model: M, folder: Path) -> M:
     :raises UserError: for a reference that is none.
     """
 
-    def placed(value: str) -> str:
-        ref = parse_ref(value)
+    def placed(name: str, value: str) -> str:
+        try:
+            ref = parse_ref(value)
+        except UserError as error:
+            raise UserError(f"{type(model).model_fields[name].alias or name}: {error}") from None
         return str(folder / ref.name / ref.key) if ref else value
 
     changed: dict[str, object] = {}
@@ -121,7 +124,7 @@ def with_secrets_in(model: M, folder: Path) -> M:
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             changed[name] = tuple(with_secrets_in(item, folder) for item in value)
         elif isinstance(value, str) and name.endswith("_file"):
-            changed[name] = placed(value)
+            changed[name] = placed(name, value)
         elif isinstance(value, tuple) and name == _LIST_OF_FILES:
-            changed[name] = tuple(placed(str(item)) for item in value)
+            changed[name] = tuple(placed(name, str(item)) for item in value)
     return model.model_copy(update=changed)
