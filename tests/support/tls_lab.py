@@ -34,7 +34,7 @@ class TlsLab:
     def issue(self, name: str) -> None:
         """A client's certificate and key, in files ``NAME.pem`` and ``NAME.key``; its subject's
         common name is NAME."""
-        made = self.authority.issue_cert(common_name=name)
+        made = self.authority.issue_cert(f"{name}@example.com", common_name=name)
         made.private_key_pem.write_to_path(self.file(f"{name}.key"))
         made.cert_chain_pems[0].write_to_path(self.file(f"{name}.pem"))
 
