@@ -120,6 +120,14 @@ crd: $(READY) ## Write the CustomResourceDefinition from the models
 kibana: $(READY) ## Write the Kibana objects of the examples from their definition
 	@scripts/make-kibana
 
+.PHONY: sbom
+sbom: $(READY) ## Write what images and development are made of, as CycloneDX, into build/sbom
+	@scripts/sbom $(TO)
+
+.PHONY: audit
+audit: $(READY) ## Look for known vulnerabilities of all pinned packages (needs the internet)
+	@scripts/audit
+
 .PHONY: images
 images: ## Build the images with docker, podman or buildah; TO=FOLDER also saves them there
 	@scripts/images $(TO)

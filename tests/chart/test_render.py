@@ -288,3 +288,46 @@ def test_uninstall_waits_as_long_as_it_is_told(render: Render) -> None:
     assert container["args"] == [
         "remove", "web-events", "--seconds=3723", "--pod=web-web-event-pipeline-test",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_connection_is_encrypted_and_logged_in(render: Render, file: str) -> None:
+    """Of all values files: what goes to a server goes over TLS whose authority is checked, with a
+    log-in, and each workload logs in to Kafka as itself."""
+    objects = render(file)
+    text = of(objects, "ConfigMap", "web-web-event-pipeline-operator")["data"]["operator.yaml"]
+    connections = OperatorConfig.model_validate(yaml.safe_load(text)).connections
+    kafka = connections.kafka
+    assert kafka
+    if kafka.strimzi:
+        made = of(objects, "Kafka")["spec"]["kafka"]
+        assert made["authorization"] == {"type": "simple"}
+        assert all(each["tls"] for each in made["listeners"])
+        assert {each["authentication"]["type"] for each in made["listeners"]} <= {
+            "tls",
+            "scram-sha-512",
+        }
+    else:
+        assert kafka.tls and kafka.tls.verify
+        logged_in = {kafka.logged_in_as(name).model_dump_json() for name in ("enrich", "index")}
+        assert len(logged_in) == 2
+    elastic = connections.elasticsearch
+    assert elastic and elastic.urls and all(url.startswith("https:") for url in elastic.urls)
+    assert elastic.tls and elastic.tls.verify and elastic.tls.ca_file
+    assert elastic.api_key_file or elastic.password_file
+    for made in (each for each in objects if each["kind"] in ("Elasticsearch", "Kibana")):
+        assert "http" not in made["spec"], "ECK's own TLS stays on"
+        assert "xpack.security.enabled" not in str(made)
+    if file == "existing":
+        postgres, store = connections.postgres, connections.s3
+        assert postgres and postgres.tls and postgres.tls.mode == "verify-full"
+        assert postgres.password_file
+        assert store and store.endpoint and store.endpoint.startswith("https:")
+        assert store.secret_key_file
+
+
+def test_connect_logs_in_as_itself(render: Render) -> None:
+    objects = render("existing", connect={"create": True, "image": "example.com/debezium:3"})
+    login = of(objects, "KafkaConnect")["spec"]["authentication"]
+    assert login["username"] == "web-events-connect"
+    assert login["passwordSecret"] == {"secretName": "kafka-connect", "password": "password"}

@@ -69,6 +69,22 @@ SPEC: Object = {
 }
 
 
+USERS = {f"shop-{account}" for account in ("enrich", "sessionize", "operator", "tools")}
+
+
+def _allowed(user: Object) -> set[tuple[str, str, str]]:
+    """What a KafkaUser may do: kind of resource, name (with * behind a prefix), operation."""
+    return {
+        (
+            acl["resource"]["type"],
+            acl["resource"]["name"] + ("*" if acl["resource"]["patternType"] == "prefix" else ""),
+            operation,
+        )
+        for acl in user["spec"]["authorization"]["acls"]
+        for operation in acl["operations"]
+    }
+
+
 def _names(kube: Kube, kind: Kind, namespace: str) -> set[str]:
     return {each["metadata"]["name"] for each in kube.list(kind, namespace, **own_labels("shop"))}
 
@@ -96,13 +112,19 @@ def test_topics_user_and_log_in(
     assert raw["spec"]["config"]["retention.ms"] == "3600000"
     assert raw["metadata"]["labels"]["strimzi.io/cluster"] == "events"
     assert "ownerReferences" not in raw["metadata"]  # retained
-    user = eventually(lambda: kube.get(kinds.KAFKA_USER, namespace, "shop"))
-    assert user
+    eventually(lambda: _names(kube, kinds.KAFKA_USER, namespace) == USERS)
+    user = kube.must_get(kinds.KAFKA_USER, namespace, "shop-enrich")
     assert user["spec"]["authentication"] == {"type": "tls"}
-    acls = user["spec"]["authorization"]["acls"]
-    assert {"type": "group", "name": "shop-", "patternType": "prefix"} in [
-        each["resource"] for each in acls
-    ]
+    assert _allowed(user) == {
+        ("topic", "Raw_Events", "Read"),
+        ("topic", "enriched-web-events", "Write"),
+        ("topic", "failed-web-events", "Write"),
+        ("group", "shop-enrich", "Read"),
+        ("transactionalId", "shop-enrich-*", "Write"),
+    }
+    # The operator only looks: Strimzi makes the topics.
+    watching = _allowed(kube.must_get(kinds.KAFKA_USER, namespace, "shop-operator"))
+    assert {operation for *_, operation in watching} == {"Describe"}
     # Nothing runs before its topics are there.
     eventually(
         lambda: condition(kube.must_get(kinds.PIPELINE, namespace, "shop"), "TopicsReady"),
@@ -113,8 +135,16 @@ def test_topics_user_and_log_in(
     eventually(lambda: len(kube.list(kinds.STATEFUL_SET, namespace)) == 2)
     settings = kube.must_get(kinds.CONFIG_MAP, namespace, "shop-enrich")["data"]["settings.json"]
     assert f"events-kafka-bootstrap.{namespace}.svc:9093" in settings
-    assert "/etc/webevents/secrets/shop/user.key" in settings
+    assert "/etc/webevents/secrets/shop-enrich/user.key" in settings
     assert "/etc/webevents/secrets/events-cluster-ca-cert/ca.crt" in settings
+    for workload in ("enrich", "sessionize"):
+        found = kube.must_get(kinds.STATEFUL_SET, namespace, f"shop-{workload}")
+        mounted = {
+            volume["secret"]["secretName"]
+            for volume in found["spec"]["template"]["spec"]["volumes"]
+            if "secret" in volume
+        }
+        assert mounted == {f"shop-{workload}", "events-cluster-ca-cert"}
 
 
 def test_more_partitions_wait_for_strimzi_and_then_roll(
@@ -169,7 +199,7 @@ def test_deletion(
     kube.apply(_kafka(namespace, LISTENERS))
     kube.create(pipeline(namespace, "shop", SPEC | {"deletionPolicy": {"topics": policy}}))
     eventually(lambda: len(kube.list(kinds.KAFKA_TOPIC, namespace)) == 5)
-    eventually(lambda: _names(kube, kinds.KAFKA_USER, namespace) == {"shop"})
+    eventually(lambda: _names(kube, kinds.KAFKA_USER, namespace) == USERS)
     kube.delete(kinds.PIPELINE, namespace, "shop")
     eventually(lambda: _names(kube, kinds.KAFKA_USER, namespace) == set())
     eventually(lambda: len(kube.list(kinds.KAFKA_TOPIC, namespace)), lambda n: n == left)
@@ -178,7 +208,7 @@ def test_deletion(
         # The next pipeline of the name has them again.
         kube.create(pipeline(namespace, "shop", SPEC))
         _be_strimzi(kube, namespace)
-        eventually(lambda: _names(kube, kinds.KAFKA_USER, namespace) == {"shop"})
+        eventually(lambda: _names(kube, kinds.KAFKA_USER, namespace) == USERS)
         _be_strimzi(kube, namespace)
         eventually(lambda: len(kube.list(kinds.STATEFUL_SET, namespace)) == 2)
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import trustme
-from cryptography.hazmat.primitives import serialization
+from tls_lab import TlsLab
 from tls_proxy import secured
 
 from webevents.local.kafka_server import EmbeddedKafka
@@ -20,60 +19,16 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "web-events.yaml"
 PASSWORD, API_KEY = "correct-horse", "YTpiYy1zZWNyZXQ="
-
-
-class Lab:
-    """Files of a certificate authority and of secrets."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.authority = trustme.CA()
-        self.authority.cert_pem.write_to_path(self.file("ca.pem"))
-        self.stranger = trustme.CA()
-        self.stranger.cert_pem.write_to_path(self.file("stranger.pem"))
-        client = self.authority.issue_cert("client@example.com")
-        client.private_key_pem.write_to_path(self.file("client.key"))
-        client.cert_chain_pems[0].write_to_path(self.file("client.pem"))
-        for name, text in {
-            "password": PASSWORD,
-            "wrong": "battery-staple",
-            "api-key": API_KEY,
-            "wrong-key": "d3Jvbmc6a2V5",
-        }.items():
-            Path(self.file(name)).write_text(text + "\n")
-
-    def file(self, name: str) -> str:
-        return str(self.folder / name)
-
-    def broker_settings(self, **more: str) -> dict[str, str]:
-        server = self.authority.issue_cert("127.0.0.1")
-        prefix = "listener.name.client."
-        return {
-            f"{prefix}ssl.keystore.type": "PEM",
-            f"{prefix}ssl.keystore.key": _pkcs8(server.private_key_pem.bytes()),
-            f"{prefix}ssl.keystore.certificate.chain": b"".join(
-                pem.bytes() for pem in server.cert_chain_pems
-            ).decode(),
-            f"{prefix}ssl.truststore.type": "PEM",
-            f"{prefix}ssl.truststore.certificates": self.authority.cert_pem.bytes().decode(),
-            **{f"{prefix}{name}": value for name, value in more.items()},
-        }
-
-
-def _pkcs8(key: bytes) -> str:
-    """A key in the only form that Kafka reads."""
-    read = serialization.load_pem_private_key(key, None)
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return read.private_bytes(serialization.Encoding.PEM, form, plain).decode()
+KEYS = {"api_key": API_KEY, "wrong_key": "d3Jvbmc6a2V5"}
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path) -> TlsLab:
+    return TlsLab(tmp_path, password=PASSWORD, wrong="battery-staple", **KEYS)
 
 
 @pytest.fixture
-def proxy(lab: Lab, elasticsearch: str) -> Iterator[str]:
+def proxy(lab: TlsLab, elasticsearch: str) -> Iterator[str]:
     with secured(elasticsearch, lab.authority, user="ann", password=PASSWORD, key=API_KEY) as url:
         yield url
 
@@ -109,7 +64,7 @@ def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
 
 
 def test_scram_over_tls_and_basic_authentication(
-    kafka_server: Callable[..., EmbeddedKafka], lab: Lab, proxy: str
+    kafka_server: Callable[..., EmbeddedKafka], lab: TlsLab, proxy: str
 ) -> None:
     broker = kafka_server(
         protocol="SASL_SSL",
@@ -139,7 +94,7 @@ def test_scram_over_tls_and_basic_authentication(
 
 
 def test_mutual_tls_and_an_api_key(
-    kafka_server: Callable[..., EmbeddedKafka], lab: Lab, proxy: str
+    kafka_server: Callable[..., EmbeddedKafka], lab: TlsLab, proxy: str
 ) -> None:
     broker = kafka_server(
         protocol="SSL", extra=lab.broker_settings(**{"ssl.client.auth": "required"})

@@ -120,6 +120,14 @@ class Kube:
             raise ApiError(response=answer)
         return dict(answer.json())
 
+    def review(self, asked: Object) -> Object:
+        """Ask the authorizer: a SubjectAccessReview with its answer."""
+        path = f"/apis/{asked['apiVersion']}/subjectaccessreviews"
+        answer = self._raw().post(path, json=asked)
+        if answer.status_code >= 400:
+            raise ApiError(response=answer)
+        return dict(answer.json())
+
     def _raw(self) -> Any:
         """The client library's own HTTP client, with its credentials."""
         generic: Any = self._client._client
@@ -305,14 +313,17 @@ class OperatorProcess:
 
     def metrics(self, name: str) -> dict[str, float]:
         """The values of a metric by its labels."""
-        url = f"http://127.0.0.1:{self.port}/metrics"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = self.page("/metrics").splitlines()
         return {
             line.rpartition(" ")[0].removeprefix(name): float(line.rpartition(" ")[2])
             for line in lines
             if line.startswith((f"{name} ", f"{name}{{"))
         }
+
+    def page(self, path: str) -> str:
+        """What its endpoint answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            return str(answer.read().decode())
 
     def passes(self, count: int) -> None:
         """Wait until it has made so many passes more, over any pipelines."""

@@ -94,7 +94,7 @@
 {{- end -}}
 {{- else if and $value (hasSuffix "Env" $key) -}}
 {{- $found = append $found (printf "%s.%s names a variable of no pod: set %sFile to secret:NAME/KEY" $path $key (trimSuffix "Env" $key)) -}}
-{{- else if and $value (hasSuffix "File" $key) (not (regexMatch "^secret:[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._-]+$" $value)) -}}
+{{- else if and $value (hasSuffix "File" $key) (not (regexMatch "^secret:[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9._-]+$" ($value | replace "{workload}" "w"))) -}}
 {{- $found = append $found (printf "%s.%s is a file of no pod: write secret:NAME/KEY, which names a Secret" $path $key) -}}
 {{- end -}}
 {{- end -}}

@@ -17,6 +17,7 @@ from webevents.operations.backfill.run import Backfill
 from webevents.operations.backfill.state import ENDED, State, ended_before
 from webevents.plan.make import make_plan
 from webevents.spec.backfill import WebEventBackfill
+from webevents.spec.kafka import TOOLS
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.secrets import SecretRef
 from webevents_operator import kinds, metrics, names
@@ -164,7 +165,7 @@ class Backfills:
                 Reason.DEPENDENCY_MISSING, f"There is no WebEventPipeline {key}: correct it"
             )
         facts = await self._observe(key, read(owner, self._config))
-        backfill = Backfill(facts.reachable, wanted.name)
+        backfill = Backfill(facts.reachable.logged_in_as(TOOLS), wanted.name)
         state = await asyncio.to_thread(backfill.state)
         made_at = str(metadata["creationTimestamp"])
         if state is not None and ended_before(state, made_at):
@@ -229,11 +230,6 @@ class Backfills:
             await self._cluster.delete(Ref(kinds.JOB.kind, namespace, job["metadata"]["name"]))
         pods, _ = await self._cluster.list(kinds.POD, namespace, label)
         if any((pod.get("status") or {}).get("phase") in ("Pending", "Running") for pod in pods):
-            if jobs:
-                return _status(resource, state, Reason.DELETING, "Its pods are stopped.")
-            for pod in pods:
-                ref = Ref(kinds.POD.kind, namespace, pod["metadata"]["name"])
-                await self._cluster.delete(ref)
             return _status(resource, state, Reason.DELETING, "Its pods are stopped.")
         if state is not None and state.phase not in ENDED:
             # A swap that has begun only goes forward, and takes no time.

@@ -100,10 +100,10 @@ def check_secrets(spec: PipelineSpec) -> None:
 
     :raises Blocked: with the field and what to write instead.
     """
-    for field, value in environment(used(spec)):
+    for field, _ in environment(used(spec)):
         raise Blocked(
             Reason.INVALID_SPEC,
-            f"spec.{field}: {value} is a variable of no pod; set {field.removesuffix('Env')}File "
+            f"spec.{field}: this is a variable of no pod; set {field.removesuffix('Env')}File "
             "to secret:NAME/KEY, which names a Secret",
         )
     for field, value in files(used(spec)):
@@ -114,8 +114,9 @@ def check_secrets(spec: PipelineSpec) -> None:
         if reference is None and f"spec.{field}" != _PATHS_OF_THE_IMAGE:
             raise Blocked(
                 Reason.INVALID_SPEC,
-                f"spec.{field}: {value} is a file of no pod; write secret:NAME/KEY, which names "
-                "a Secret in the pipeline's namespace",
+                # What stands there may be the secret itself, so it is not repeated.
+                f"spec.{field}: this is a file of no pod; write secret:NAME/KEY, which names a "
+                "Secret in the pipeline's namespace",
             )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 from lightkube import ApiError, AsyncClient
-from lightkube.types import PatchType
+from lightkube.types import CascadeType, PatchType
 
 from webevents_operator import metrics, names
 from webevents_operator.diff import Ref
@@ -142,12 +142,16 @@ class Cluster:
             await client.create(kind.resource(made), namespace=made["metadata"]["namespace"])
 
     async def delete(self, ref: Ref) -> None:
-        """Remove an object; one that is not there is as good as removed."""
+        """Remove an object and what it owns; one that is not there is as good as removed."""
         metrics.WRITES.labels(ref.kind, "delete").inc()
         with _asking(f"delete {ref}"):
             try:
                 await self._client.delete(
-                    BY_NAME[ref.kind].resource, ref.name, namespace=ref.namespace
+                    BY_NAME[ref.kind].resource,
+                    ref.name,
+                    namespace=ref.namespace,
+                    # A Job would leave its pods behind, which the operator may not delete.
+                    cascade=CascadeType.BACKGROUND,
                 )
             except ApiError as error:
                 if error.status.code != 404:

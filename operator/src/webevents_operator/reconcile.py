@@ -5,13 +5,14 @@ fetched what they need, and carried out what they say.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import structlog
 
 from webevents.plan.model import Workload
+from webevents.spec.kafka import OPERATOR, TOOLS
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.secrets import SecretRef, references, with_secrets_in
 from webevents_operator import kinds, names
@@ -198,16 +199,26 @@ class Reconciler:
             pipeline = through_strimzi(pipeline, key, kafka)
             brokers = ((kafka or {}).get("spec") or {}).get("kafka") or {}
             authorization = (brokers.get("authorization") or {}).get("type") == "simple"
-        refs = references(pipeline)
+        # What pods log in with is hashed, so that they roll when it changes; the operator takes
+        # only its own.
+        own = _references(pipeline, (OPERATOR, TOOLS))
+        accounts: list[str] = []
+        if pipeline.logged_in_as(OPERATOR) is not pipeline:
+            accounts = [workload.name for workload in plan_of(pipeline).workloads]
+        refs = sorted({*own, *_references(pipeline, accounts)})
         found = {
             name: await self.cluster.get(kinds.SECRET, key.namespace, name)
             for name in sorted({ref.name for ref in refs})
         }
-        # Strimzi makes these once it has seen our KafkaUser: they are waited for.
-        strimzis = {ref.name for ref in references(pipeline.spec.kafka)} if strimzi else set()
+        # Strimzi makes these once it has seen our KafkaUsers: they are waited for.
+        strimzis = set()
+        if strimzi:
+            everybody = (OPERATOR, TOOLS, *accounts)
+            strimzis = {ref.name for ref in _references(pipeline, everybody, only_kafka=True)}
         awaited = [ref for ref in refs if found[ref.name] is not None or ref.name not in strimzis]
         values = entries(awaited, found, key.namespace)
-        folder = await asyncio.to_thread(self.secret_files.write, key, values)
+        files = {ref: value for ref, value in values.items() if ref in own}
+        folder = await asyncio.to_thread(self.secret_files.write, key, files)
         return Facts(
             asked,
             pipeline,
@@ -353,6 +364,16 @@ class Reconciler:
         """Let go of the threads."""
         self.externals.close()
         self.ledgers.close()
+
+
+def _references(
+    pipeline: WebEventPipeline, accounts: Iterable[str], *, only_kafka: bool = False
+) -> set[SecretRef]:
+    """The secrets that a pipeline refers to, for these who log in to its Kafka."""
+    found: set[SecretRef] = set()
+    for logged_in in {id(each): each for each in map(pipeline.logged_in_as, accounts)}.values():
+        found.update(references(logged_in.spec.kafka if only_kafka else logged_in))
+    return found
 
 
 def _is_autoscaled(pipeline: WebEventPipeline) -> bool:

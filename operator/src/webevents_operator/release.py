@@ -15,6 +15,7 @@ import yaml
 from confluent_kafka import KafkaException
 
 from webevents.errors import UserError
+from webevents.spec.kafka import TOOLS
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.secrets import references, with_secrets_in
 from webevents_operator import kinds
@@ -124,6 +125,7 @@ async def _resolve(key: Key, config: Path, folder: Path, deadline: float) -> Web
             place = strimzi_namespace(strimzi, key)
             kafka = await cluster.get(kinds.KAFKA, place, strimzi.cluster)
             pipeline = through_strimzi(pipeline, key, kafka)
+        pipeline = pipeline.logged_in_as(TOOLS)
         refs = references(pipeline)
         found = {ref.name: await cluster.get(kinds.SECRET, key.namespace, ref.name) for ref in refs}
         values = entries(refs, found, key.namespace)

@@ -208,7 +208,7 @@ def test_servers_of_the_operator_where_the_pipeline_names_none() -> None:
                 "index": {"enabled": False},
             },
             Reason.INVALID_SPEC,
-            "spec.kafka.tls.caFile: /etc/ca is a file of no pod; write secret:NAME/KEY",
+            "spec.kafka.tls.caFile: this is a file of no pod; write secret:NAME/KEY",
         ),
     ],
 )

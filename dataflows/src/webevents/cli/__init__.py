@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from webevents.cli import (
+    acls,
     backfill,
     collect,
     erase,
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
+    acls,
     run,
     sources,
     inspect,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from webevents.errors import UserError
 from webevents.spec.elasticsearch import ElasticsearchSpec
-from webevents.spec.kafka import KafkaSpec
+from webevents.spec.kafka import TOOLS, KafkaSpec
 from webevents.spec.load import load_pipeline
 from webevents.spec.pipeline import WebEventPipeline
 from webevents.spec.postgres import PostgresSpec
@@ -297,8 +297,14 @@ def known_pipeline(
 ) -> WebEventPipeline:
     """The pipeline that a command is about: a file's with a broker, or one that runs here.
 
+    Where each workload has a log-in of its own, commands have that of TOOLS.
+
     :raises UserError: when neither tells.
     """
+    return _known(name, file, kafka).logged_in_as(TOOLS)
+
+
+def _known(name: str | None, file: Path | None, kafka: KafkaSpec | None) -> WebEventPipeline:
     if file is None:
         from webevents.local.running import find
 

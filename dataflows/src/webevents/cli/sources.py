@@ -14,6 +14,7 @@ from webevents.connectors.kafka import client_config
 from webevents.errors import UserError
 from webevents.sources.output import FileOutput, KafkaOutput, Output, StdoutOutput
 from webevents.spec.generator import GeneratorSpec
+from webevents.spec.kafka import TOOLS
 from webevents.spec.load import load_pipeline
 from webevents.stop import Stop
 
@@ -282,7 +283,7 @@ def _output(out: Path | None, topic: str | None, kafka: str | None) -> Output:
     if spec is None:
         from webevents.local.running import find
 
-        spec = find().spec.kafka
+        spec = find().spec.kafka.logged_in_as(TOOLS)
     return KafkaOutput(client_config(spec), topic)
 
 

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from webevents.errors import UserError
-from webevents.spec.kafka import KafkaSpec
+from webevents.spec.kafka import OPERATOR, KafkaSpec
 
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 15.0
@@ -20,10 +20,13 @@ CONNECT_TIMEOUT_S = 15.0
 def client_config(spec: KafkaSpec) -> dict[str, Any]:
     """librdkafka settings to reach the cluster.
 
+    Whoever logs in and is no workload of a plan, which has its own log-in, is the operator.
+
     :raises UserError: when bootstrapServers is not set or a secret cannot be read.
     """
     if not spec.bootstrap_servers:
         raise UserError("spec.kafka.bootstrapServers is not set: name the brokers as host:port")
+    spec = spec.logged_in_as(OPERATOR)
     config: dict[str, Any] = {
         "bootstrap.servers": spec.bootstrap_servers,
         "log.connection.close": False,

@@ -16,11 +16,12 @@ class StateTopic:
     """Reads the newest values of compacted partitions.
 
     :param kafka: librdkafka settings to reach the cluster.
+    :param group: a group that may be looked for; never joined, partitions are assigned by hand.
     """
 
-    def __init__(self, kafka: dict[str, Any]) -> None:
+    def __init__(self, kafka: dict[str, Any], group: str) -> None:
         self._config = kafka | {
-            "group.id": "webevents-state",  # never joined: partitions are assigned by hand
+            "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",

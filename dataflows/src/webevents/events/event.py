@@ -1,5 +1,6 @@
 """Decoding an event: typed, checked, and with a reason where it cannot be used."""
 
+import re
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -58,6 +59,15 @@ REASONS: dict[str, str] = {
     "rejected": "The destination refused the document; the detail holds its error type.",
 }
 """Why an event can end in failed events."""
+
+
+_is_plain = re.compile(r"[A-Za-z_$@][A-Za-z0-9_.$-]{0,99}").fullmatch
+
+
+def told_name(name: str) -> str:
+    """A field's name as reasons and logs may hold it: senders may put anything into names too, such
+    as an address; what does not look like a name is told by its length."""
+    return name if _is_plain(name) else f"({len(name)} characters)"
 
 
 REQUIRED = ("event_id", "event_timestamp", "event_type")

@@ -13,7 +13,13 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from webevents.events.analytics import KINDS
-from webevents.events.event import EventDecoder, InvalidEvent, event_struct, event_time_us
+from webevents.events.event import (
+    EventDecoder,
+    InvalidEvent,
+    event_struct,
+    event_time_us,
+    told_name,
+)
 from webevents.events.fields import BY_NAME
 from webevents.events.times import format_time, from_us, parse_time
 
@@ -165,7 +171,7 @@ class EventDocuments:
         members = _members(raw)
         unknown = [] if self._fields else sorted(members.keys() - _ROOT)
         if unknown and self._fail_unknown:
-            raise InvalidEvent("unknown_field", f"unknown field {unknown[0][:100]!r}")
+            raise InvalidEvent("unknown_field", f"unknown field {told_name(unknown[0])}")
         index = self._index.of(event.event_timestamp)
         if index is None:
             us = event_time_us(event)

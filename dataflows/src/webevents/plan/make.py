@@ -150,7 +150,7 @@ def _generator(pipeline: WebEventPipeline) -> Workload:
         pipeline=pipeline.name,
         topic=spec.topics.raw.name,
         key=spec.sessions.key,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("generator"),
         generator=generator,
     )
     return Workload(
@@ -173,7 +173,7 @@ def _collector(pipeline: WebEventPipeline, collector: CollectorSpec) -> Workload
         max_event_bytes=spec.events.max_bytes,
         max_message_bytes=MAX_MESSAGE_BYTES,
         purchase_types=spec.sessions.purchase_types,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("collector"),
         collector=_without_surroundings(collector),
     )
     sites = [site.model_dump(mode="json", by_alias=True) for site in collector.sites]
@@ -230,7 +230,7 @@ def _capture(pipeline: WebEventPipeline) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.capture.commit_interval,
         chunk_size=spec.stages.capture.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("capture"),
         sessions=spec.sessions,
         debezium=debezium,
     )
@@ -248,7 +248,7 @@ def _enrich(pipeline: WebEventPipeline) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.enrich.commit_interval,
         chunk_size=spec.stages.enrich.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("enrich"),
         events=spec.events,
         sessions=spec.sessions,
         enrich=spec.enrich,
@@ -268,7 +268,7 @@ def _sessionize(pipeline: WebEventPipeline) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.sessionize.commit_interval,
         chunk_size=spec.stages.sessionize.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("sessionize"),
         events=spec.events,
         sessions=spec.sessions,
         analytics=spec.analytics if spec.analytics.enabled else None,
@@ -288,7 +288,7 @@ def _analyze(pipeline: WebEventPipeline) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.analyze.commit_interval,
         chunk_size=spec.stages.analyze.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("analyze"),
         sessions=spec.sessions,
         analytics=spec.analytics,
     )
@@ -311,7 +311,7 @@ def _index(pipeline: WebEventPipeline) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.index.commit_interval,
         chunk_size=spec.stages.index.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("index"),
         index=spec.index,
         elasticsearch=spec.elasticsearch,
         sessions_topic=sessions,
@@ -351,7 +351,7 @@ def _store(pipeline: WebEventPipeline) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.store.commit_interval,
         chunk_size=spec.stages.store.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("store"),
         store=spec.store,
         postgres=spec.postgres,
         sessions_topic=sessions,
@@ -369,7 +369,7 @@ def _archive(pipeline: WebEventPipeline) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.archive.commit_interval,
         chunk_size=spec.archive.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("archive"),
         archive=spec.archive,
         s3=spec.s3,
     )
@@ -388,7 +388,7 @@ def _detect(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
         failed_topic=spec.topics.failed.name,
         commit_interval=spec.stages.detect.commit_interval,
         chunk_size=spec.stages.detect.chunk_size,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("detect"),
         sessions=spec.sessions,
         alerts=spec.alerts,
         groups=_groups(others),
@@ -409,7 +409,7 @@ def _live(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
         ),
         key=spec.sessions.key,
         gap=spec.sessions.gap,
-        kafka=spec.kafka,
+        kafka=spec.kafka.logged_in_as("live"),
         live=spec.live,
         groups=_groups(others),
     )

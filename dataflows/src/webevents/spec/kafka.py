@@ -8,6 +8,13 @@ from webevents.spec.base import Duration, Model
 
 _RESOURCE = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
+ACCOUNT = "{workload}"
+"""Stands in names of users and files for who logs in, so that each has a log-in of its own."""
+OPERATOR = "operator"
+"""Who makes the topics and looks at groups: the operator, or ``webevents run``."""
+TOOLS = "tools"
+"""Who reads what people ask for: backfills, ``webevents trace`` and its like, ``helm test``."""
+
 
 class KafkaTls(Model):
     """TLS to the brokers; files are PEM."""
@@ -15,7 +22,8 @@ class KafkaTls(Model):
     ca_file: str | None = None
     """Certificate authority that signed the brokers' certificates; the system's when absent."""
     cert_file: str | None = None
-    """Client certificate, for mutual TLS; goes with keyFile."""
+    """Client certificate, for mutual TLS; goes with keyFile. {workload} in the names of these
+    files stands for the workload (enrich, index, …), so that each logs in as itself."""
     key_file: str | None = None
     """Key of the client certificate."""
     key_password_file: str | None = None
@@ -36,7 +44,8 @@ class KafkaSasl(Model):
     mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
     """How the password is proved; PLAIN sends it, and needs TLS."""
     username: str
-    """User that logs in."""
+    """User that logs in; {workload} in it, and in passwordFile, stands for the workload (enrich,
+    index, …), so that each logs in as itself."""
     password_file: str | None = None
     """File that holds the password, or secret:NAME/KEY."""
     password_env: str | None = None
@@ -76,6 +85,20 @@ class KafkaSpec(Model):
     """Log-in by SASL; none when absent."""
     replication_factor: int = Field(default=1, ge=1, le=9)
     """Copies of each partition; at least 3 in production."""
+
+    def logged_in_as(self, account: str) -> Self:
+        """The cluster as a workload, or one of OPERATOR and TOOLS, logs in to it."""
+        update: dict[str, Model] = {}
+        for name, part in (("tls", self.tls), ("sasl", self.sasl)):
+            if part is not None:
+                own = {
+                    field: value.replace(ACCOUNT, account)
+                    for field, value in part
+                    if isinstance(value, str) and ACCOUNT in value
+                }
+                if own:
+                    update[name] = part.model_copy(update=own)
+        return self.model_copy(update=update) if update else self
 
     @model_validator(mode="after")
     def _one_cluster(self) -> Self:

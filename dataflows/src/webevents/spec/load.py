@@ -75,9 +75,17 @@ def _line(fault: Any) -> str:
         message = f"no such field; {hint}"
     elif fault["type"] == "missing":
         message = "is required"
-    elif not isinstance(fault.get("input"), Mapping | Sequence) or isinstance(fault["input"], str):
+    elif not _may_be_secret(loc) and (
+        not isinstance(fault.get("input"), Mapping | Sequence) or isinstance(fault["input"], str)
+    ):
         message += f" (it is {_CREDENTIALS.sub('//…@', repr(fault['input']))})"
     return f"  {field}: {message}"
+
+
+def _may_be_secret(loc: Sequence[Any]) -> bool:
+    """Whether a secret may stand in a field by mistake, so that it must not be repeated."""
+    names = [str(part) for part in loc if not isinstance(part, int)]
+    return bool(names) and names[-1].endswith(("File", "Env", "Keys"))
 
 
 def _is_branch(part: Any) -> bool:

@@ -171,6 +171,13 @@ class WebEventPipeline(Model):
     spec: PipelineSpec = PipelineSpec()
     """What the pipeline does."""
 
+    def logged_in_as(self, account: str) -> Self:
+        """The pipeline as a workload, the operator or a tool logs in to Kafka."""
+        kafka = self.spec.kafka.logged_in_as(account)
+        if kafka is self.spec.kafka:
+            return self
+        return self.model_copy(update={"spec": self.spec.model_copy(update={"kafka": kafka})})
+
     @property
     def name(self) -> str:
         """The pipeline's name; part of consumer groups and session identifiers."""

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from webevents.errors import UserError
+from webevents.spec.kafka import ACCOUNT
 
 _FORM = re.compile(r"secret:([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)/([A-Za-z0-9._-]+)")
 
@@ -43,10 +44,12 @@ def parse_ref(value: str) -> SecretRef | None:
     """
     if not value.startswith("secret:"):
         return None
-    match = _FORM.fullmatch(value)
-    if match is None or match[2] in (".", ".."):
-        raise UserError(f"{value} is no reference to a secret: write secret:NAME/KEY")
-    return SecretRef(match[1], match[2])
+    # Who logs in is put in later, and is a word.
+    match = _FORM.fullmatch(value.replace(ACCOUNT, "w"))
+    name, _, key = value.removeprefix("secret:").partition("/")
+    if match is None or key in (".", ".."):
+        raise UserError("this is no reference to a secret: write secret:NAME/KEY")
+    return SecretRef(name, key)
 
 
 def files(model: BaseModel) -> Iterator[NamedFile]:
@@ -102,8 +105,11 @@ def with_secrets_in(model: M, folder: Path) -> M:
     :raises UserError: for a reference that is none.
     """
 
-    def placed(value: str) -> str:
-        ref = parse_ref(value)
+    def placed(name: str, value: str) -> str:
+        try:
+            ref = parse_ref(value)
+        except UserError as error:
+            raise UserError(f"{type(model).model_fields[name].alias or name}: {error}") from None
         return str(folder / ref.name / ref.key) if ref else value
 
     changed: dict[str, object] = {}
@@ -118,7 +124,7 @@ def with_secrets_in(model: M, folder: Path) -> M:
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             changed[name] = tuple(with_secrets_in(item, folder) for item in value)
         elif isinstance(value, str) and name.endswith("_file"):
-            changed[name] = placed(value)
+            changed[name] = placed(name, value)
         elif isinstance(value, tuple) and name == _LIST_OF_FILES:
-            changed[name] = tuple(placed(str(item)) for item in value)
+            changed[name] = tuple(placed(name, str(item)) for item in value)
     return model.model_copy(update=changed)

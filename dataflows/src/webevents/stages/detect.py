@@ -216,4 +216,4 @@ def make_detect(settings: StageSettings, kafka: dict[str, Any]) -> DetectProcess
         request_for(receiver, Notice(sample, "firing"), 0)
     wanted = settings.alerts.rules.lag.enabled and settings.groups
     lags = LagWatch(kafka, settings.groups) if wanted else None
-    return DetectProcessor(settings, StateTopic(kafka), lags)
+    return DetectProcessor(settings, StateTopic(kafka, settings.group), lags)

@@ -24,11 +24,11 @@ def make_processor(settings: StageSettings, kafka: dict[str, Any]) -> Processor:
         case "sessionize":
             from webevents.stages.sessionize import SessionizeProcessor
 
-            return SessionizeProcessor(settings, StateTopic(kafka))
+            return SessionizeProcessor(settings, StateTopic(kafka, settings.group))
         case "analyze":
             from webevents.stages.analyze import AnalyzeProcessor
 
-            return AnalyzeProcessor(settings, StateTopic(kafka))
+            return AnalyzeProcessor(settings, StateTopic(kafka, settings.group))
         case "index":
             from webevents.stages.index import make_index
 

@@ -5,6 +5,7 @@ import json
 from webevents.operations.backfill.settings import BackfillSettings
 from webevents.plan.model import Workload
 from webevents.spec.backfill import WebEventBackfill
+from webevents.spec.kafka import TOOLS
 from webevents_operator import names
 from webevents_operator.kinds import BACKFILL, CONFIG_MAP, JOB, Object
 from webevents_operator.objects.frame import Frame, digest
@@ -21,7 +22,9 @@ def backfill_objects(frame: Frame, backfill: WebEventBackfill, made_at: str) -> 
     :param frame: of the pipeline, with the backfill's uid.
     :param made_at: when the resource was made.
     """
-    settings = BackfillSettings(pipeline=frame.pipeline, backfill=backfill, made_at=made_at)
+    settings = BackfillSettings(
+        pipeline=frame.pipeline.logged_in_as(TOOLS), backfill=backfill, made_at=made_at
+    )
     workload = Workload("backfill", ("backfill", "job"), settings, replicas=1, group="backfill")
     # Not of the pipeline's settings: they hold as they were when the backfill began.
     asked = backfill.spec.model_dump(mode="json", by_alias=True)

@@ -1,10 +1,15 @@
-"""Topics and the pipeline's user as resources of Strimzi, and the way in through its listeners."""
+"""Topics and users as resources of Strimzi, and the way in through its listeners.
+
+Each workload has a KafkaUser of its own, with what it needs and no more; so have the operator,
+which looks at groups, and the tools (backfills, `helm test`).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from webevents.connectors.kafka import Topic
-from webevents.spec.kafka import KafkaSasl, KafkaSpec, KafkaTls, StrimziSpec
+from webevents.plan.access import Permission, permissions
+from webevents.spec.kafka import ACCOUNT, KafkaSasl, KafkaSpec, KafkaTls, StrimziSpec
 from webevents_operator import names
 from webevents_operator.kinds import KAFKA_TOPIC, KAFKA_USER, Object
 from webevents_operator.names import Key
@@ -16,12 +21,15 @@ _AUTHENTICATION = ("tls", "scram-sha-512")
 
 
 def strimzi_objects(frame: Frame) -> list[Object]:
-    """The KafkaTopics of the plan and, where the listener asks for a log-in, the KafkaUser."""
+    """The KafkaTopics of the plan and, where the listener asks for a log-in, the KafkaUsers."""
     strimzi = frame.strimzi
     assert strimzi
     made = [_topic(frame, strimzi, topic) for topic in frame.plan.topics]
     if authentication := _authentication(frame.pipeline.spec.kafka):
-        made.append(_user(frame, strimzi, authentication))
+        made += [
+            _user(frame, strimzi, authentication, account, needed)
+            for account, needed in permissions(frame.plan, own_topics=False).items()
+        ]
     return made
 
 
@@ -30,11 +38,14 @@ def strimzi_namespace(strimzi: StrimziSpec, key: Key) -> str:
     return strimzi.namespace or key.namespace
 
 
-def user_name(strimzi: StrimziSpec, key: Key) -> str:
-    """Name of the pipeline's KafkaUser and of its secret."""
+def user_name(strimzi: StrimziSpec, key: Key, account: str) -> str:
+    """Name of an account's KafkaUser and of its secret.
+
+    :param account: a workload's name, OPERATOR, TOOLS, or ACCOUNT in their place.
+    """
     if strimzi_namespace(strimzi, key) == key.namespace:
-        return key.name
-    return f"{key.namespace}-{key.name}"
+        return f"{key.name}-{account}"
+    return f"{key.namespace}-{key.name}-{account}"
 
 
 def choose_listener(
@@ -62,7 +73,7 @@ def connection(
 
     :param kafka: the Kafka resource.
     """
-    namespace, user = strimzi_namespace(strimzi, key), user_name(strimzi, key)
+    namespace, user = strimzi_namespace(strimzi, key), user_name(strimzi, key, ACCOUNT)
     found = [
         each.get("bootstrapServers")
         for each in kafka.get("status", {}).get("listeners", [])
@@ -120,33 +131,31 @@ def _topic(frame: Frame, strimzi: StrimziSpec, topic: Topic) -> Object:
     )
 
 
-def _user(frame: Frame, strimzi: StrimziSpec, authentication: str) -> Object:
+def _user(
+    frame: Frame,
+    strimzi: StrimziSpec,
+    authentication: str,
+    account: str,
+    needed: Sequence[Permission],
+) -> Object:
     spec: Object = {"authentication": {"type": authentication}}
     if frame.kafka_authorization:
-        spec["authorization"] = {"type": "simple", "acls": _acls(frame)}
+        spec["authorization"] = {"type": "simple", "acls": list(map(_acl, needed))}
     return KAFKA_USER.of(
-        user_name(strimzi, frame.key),
+        user_name(strimzi, frame.key, account),
         strimzi_namespace(strimzi, frame.key),
         metadata=_metadata(frame, strimzi, owned=True),
         spec=spec,
     )
 
 
-def _acls(frame: Frame) -> list[Object]:
-    def acl(resource: Object, *operations: str) -> Object:
-        return {"resource": resource, "operations": list(operations)}
-
-    topics = [
-        acl(
-            {"type": "topic", "name": topic.name, "patternType": "literal"},
-            *("Describe", "DescribeConfigs", "Read", "Write"),
-        )
-        for topic in frame.plan.topics
-    ]
-    prefix = {"name": f"{frame.key.name}-", "patternType": "prefix"}
-    return [
-        *topics,
-        acl({"type": "group", **prefix}, "Describe", "Read"),
-        acl({"type": "transactionalId", **prefix}, "Describe", "Write"),
-        acl({"type": "cluster"}, "IdempotentWrite"),
-    ]
+def _acl(permission: Permission) -> Object:
+    pattern = "prefix" if permission.prefix else "literal"
+    return {
+        "resource": {
+            "type": permission.resource,
+            "name": permission.name,
+            "patternType": pattern,
+        },
+        "operations": list(permission.operations),
+    }

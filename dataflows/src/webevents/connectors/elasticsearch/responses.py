@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from webevents.events.event import told_name
+
 RESPONSE_FILTER = ",".join(
     (
         "errors",
@@ -189,6 +191,6 @@ def describe(error: _Error) -> str:
         found = pattern.match(error.reason or "")
         if found:
             of_type = f" of type {found[2]}" if len(found.groups()) > 1 else ""
-            said.append(f"field {found[1]}{of_type}")
+            said.append(f"field {told_name(found[1])}{of_type}")
             break
     return ", ".join(said) or "no field named"
