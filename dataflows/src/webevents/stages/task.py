@@ -41,8 +41,9 @@ CALL_TIMEOUT_S = 10.0
 HANG_S = 15.0
 """When an attempt is taken to hang: librdkafka 2.16 may wait for a group coordinator without regard
 to the timeout (its issues 5456 and 5511)."""
-LAST_COMMIT_S = 10.0
-"""How long a stop waits for the partitions and the brokers, where the last commit publishes."""
+LAST_COMMIT_S = 15.0
+"""How long a stop waits for partitions and brokers, where the last commit publishes; with one more
+attempt (:data:`CALL_TIMEOUT_S`) this is within the 30 s that runtimes give a process to end."""
 MAX_MESSAGE_BYTES = 10_485_760
 """The topics' own limit (see the plan): an event of spec.events.maxBytes with what enriching adds,
 or a session with all its lists full."""
@@ -340,7 +341,8 @@ class StreamTask:
         self._observer.committed(self._ledgers, time.monotonic() - began)
 
     def _retried(self, act: Callable[[], None]) -> None:
-        """Do what may be repeated while the brokers are away; not for long when told to stop."""
+        """Do what may be repeated while the brokers are away; give up when told to stop, at once
+        or, where this publishes, after a while."""
         while True:
             try:
                 bounded(act, HANG_S)
@@ -352,7 +354,8 @@ class StreamTask:
                 raise TaskLost("a commit hangs") from None
             except KafkaException as error:
                 problem = error.args[0]
-                if not problem.retriable() or self._stop.seconds > LAST_COMMIT_S:
+                patience = LAST_COMMIT_S if self._settings.publishes_at_stop else 0.0
+                if not problem.retriable() or self._stop.seconds > patience:
                     raise TaskLost(problem.str()) from error
                 log.warning("commit waits", error=problem.str())
                 self._observer.alive()
