@@ -8,8 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -138,18 +136,9 @@ def test_two_interrupts_stop_at_once(kafka: str, elasticsearch: str, tmp_path: P
 
 def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
     """With servers of its own; the kernel kills them, whatever happened to the run."""
-    pipeline = TestPipeline(Servers("", ""), tmp_path, SPEC)
-    data = tmp_path / "data"
-    with (tmp_path / "run.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "webevents", "run", "-f", str(pipeline.file)),
-                *("--data-dir", str(data)),
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
+    pipeline = TestPipeline(Servers(), tmp_path, SPEC)
+    data = pipeline.data
+    with pipeline.running() as run:
         wait_until(lambda: (data / "workloads" / "index.log").exists(), 120)
         settings = json.loads((data / "workloads" / "index.json").read_text())
         ports = [
@@ -159,16 +148,13 @@ def test_a_killed_run_leaves_nothing_behind(tmp_path: Path) -> None:
                 *settings["elasticsearch"]["urls"],
             )
         ]
-        pids = [pid for pid, _ in children(process.pid)]
+        pids = [pid for pid, _ in children(run.process.pid)]
         assert len(pids) == 6  # two servers, the generator and three stages
         assert all(map(is_listening, ports))
-        process.kill()
-        process.wait()
+        run.process.kill()
+        run.process.wait()
         wait_until(lambda: not any(map(runs, pids)) and not any(map(is_listening, ports)), 15)
         assert not [entry for entry in Path("/proc").glob("[0-9]*") if of_folder(entry, data)]
-    finally:
-        process.kill()
-        process.wait()
 
 
 def of_folder(entry: Path, folder: Path) -> bool:
