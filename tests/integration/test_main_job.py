@@ -202,7 +202,7 @@ def test_the_example_has_its_figures_whatever_is_killed_and_keeps_them(
     with pipeline.running("--until-drained") as run:
         for name in processes:
             run.kill_worker(name)
-        report = run.finish()
+        report = run.finish(300)
     assert report["restarts"] == len(processes)
     check_everything(pipeline, report)
 
@@ -211,6 +211,6 @@ def test_the_example_has_its_figures_whatever_is_killed_and_keeps_them(
 
     before = figures()
     assert [len(documents) > 100 for documents in before] == [True] * 3
-    again = pipeline.run()
+    again = pipeline.run(timeout=300)
     assert again["documents"] == report["documents"]
     assert figures() == before
