@@ -217,7 +217,7 @@ class Run:
             time.sleep(0.01)
         return pid
 
-    def kill_worker(self, name: str, timeout: float = 60) -> None:
+    def kill_worker(self, name: str, timeout: float = 180) -> None:
         """SIGKILL one copy of a workload as soon as there is one."""
         self.kill(f"/{name}.json", timeout)
 
