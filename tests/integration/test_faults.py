@@ -23,7 +23,7 @@ from webevents.local.kafka_server import EmbeddedKafka
 from webevents.local.ports import is_listening
 from webevents.spec.elasticsearch import ElasticsearchSpec
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 FAULTS = {"corrupt": 0.01, "duplicates": 0.02, "outOfOrder": 0.1}
 SPEC: dict[str, Any] = {
@@ -32,7 +32,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def wait_for_documents(pipeline: TestPipeline, count: int, seconds: float) -> int:
+def wait_for_documents(pipeline: TestPipeline, count: int, seconds: float = 180) -> int:
     """Wait until so many events are searchable; how many there are."""
     client = connect(ElasticsearchSpec(urls=(pipeline.servers.elasticsearch,)))
     deadline = time.monotonic() + seconds
@@ -54,7 +54,7 @@ def test_elasticsearch_dies_and_comes_back(
     server = elasticsearch_server()
     pipeline = TestPipeline(Servers(kafka, server.url), tmp_path, SPEC)
     with pipeline.running() as run:
-        wait_for_documents(pipeline, 500, 60)
+        wait_for_documents(pipeline, 500)
         server.kill()
         time.sleep(15)
         server.start()
@@ -70,11 +70,11 @@ def test_kafka_dies_and_comes_back(
     server = kafka_server()
     pipeline = TestPipeline(Servers(server.bootstrap, elasticsearch), tmp_path, SPEC)
     with pipeline.running() as run:
-        before = wait_for_documents(pipeline, 500, 60)
+        before = wait_for_documents(pipeline, 500)
         server.kill()
         time.sleep(3)
         server.start()
-        wait_for_documents(pipeline, before + 3_000, 60)
+        wait_for_documents(pipeline, before + 3_000)
         run.interrupt()
         report = run.finish(60)
     check_everything(pipeline, report)
@@ -87,7 +87,7 @@ def test_workers_that_froze_are_replaced_and_change_nothing(
     stages = {"enrich": {"replicas": 2}, "sessionize": {"replicas": 2}}
     pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, SPEC | {"stages": stages})
     with pipeline.running() as run:
-        before = wait_for_documents(pipeline, 500, 60)
+        before = wait_for_documents(pipeline, 500)
         frozen = [run.workers(stage)[0] for stage in stages]
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
@@ -100,7 +100,7 @@ def test_workers_that_froze_are_replaced_and_change_nothing(
         while any(assignments(pipeline, stage) == seen[stage] for stage in stages):
             assert time.monotonic() < deadline, "a worker that froze has no partition again"
             time.sleep(0.5)
-        wait_for_documents(pipeline, before + 3_000, 60)
+        wait_for_documents(pipeline, before + 3_000)
         run.interrupt()
         report = run.finish(90)
     assert report["restarts"] == 0
@@ -116,7 +116,7 @@ def assignments(pipeline: TestPipeline, stage: str) -> int:
 def test_an_interrupt_drains(kafka: str, elasticsearch: str, tmp_path: Path) -> None:
     pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, SPEC)
     with pipeline.running() as run:
-        wait_for_documents(pipeline, 1_000, 60)
+        wait_for_documents(pipeline, 1_000)
         run.interrupt()
         report = run.finish(30)
     check_everything(pipeline, report)
@@ -125,7 +125,7 @@ def test_an_interrupt_drains(kafka: str, elasticsearch: str, tmp_path: Path) -> 
 def test_two_interrupts_stop_at_once(kafka: str, elasticsearch: str, tmp_path: Path) -> None:
     pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, SPEC)
     with pipeline.running() as run:
-        wait_for_documents(pipeline, 1_000, 60)
+        wait_for_documents(pipeline, 1_000)
         run.interrupt()
         time.sleep(0.5)
         run.interrupt()
