@@ -121,7 +121,7 @@ class TestPipeline:
                 process.kill()
             process.wait()
 
-    def run(self, *options: str, timeout: float = 240) -> dict[str, Any]:
+    def run(self, *options: str, timeout: float = 500) -> dict[str, Any]:
         """Run until all is processed; the report."""
         with self.running("--until-drained", *options) as run:
             return run.finish(timeout)
@@ -179,7 +179,7 @@ class Run:
     log_start: int = 0
     """Where in the log this run begins."""
 
-    def finish(self, timeout: float = 240) -> dict[str, Any]:
+    def finish(self, timeout: float = 500) -> dict[str, Any]:
         """Wait for the end and read the report."""
         try:
             code = self.process.wait(timeout)
