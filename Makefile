@@ -84,7 +84,7 @@ bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean tr
 	$(BIN)/python tests/bench/alerts.py
 
 .PHONY: test-own-servers
-test-own-servers: $(READY) ## Kill every process of two examples that run on servers of their own
+test-own-servers: $(READY) ## Kill every process of the five examples, on servers of their own
 	$(PYTEST) tests/local -v
 
 .PHONY: fuzz

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts import read
+from accounts import analytics_documents, expected_analytics, read, recomputed_sessions
 from pipelines import Servers, TestPipeline
-from reference_analytics import Documents, analyze, journey_of
-from reference_sessions import recompute, revenue_of
+from reference_analytics import Documents
+from reference_sessions import revenue_of
 
 from webevents.connectors.elasticsearch import connect, refresh
 from webevents.events.analytics import KINDS
@@ -107,26 +107,11 @@ def events_of(pipeline: TestPipeline) -> list[dict[str, Any]]:
 
 
 def expected(pipeline: TestPipeline, events: list[dict[str, Any]]) -> Documents:
-    spec = pipeline.pipeline.spec
-    journey = journey_of(spec.analytics, lambda event: revenue_of(event, spec.sessions))
-    sessions = recompute(events, spec.sessions, pipeline.name, journey)
+    sessions = recomputed_sessions(pipeline, events)
     known = pipeline.documents("sessions")
     assert known.keys() == sessions.keys()
-    for session_id, session in sessions.items():
-        # Which sessions the end of the stream leaves open differs by partition.
-        session["open"] = known[session_id]["open"]
-        assert known[session_id]["path"] == session["path"]
-    return analyze(sessions.values(), spec.analytics, pipeline.name)
-
-
-def found(pipeline: TestPipeline) -> Documents:
-    documents: Documents = {}
-    for kind in KINDS:
-        for id_, document in pipeline.documents(f"analytics-{kind}").items():
-            assert document.pop("version") > 0
-            month = document["timestamp"][:7].replace("-", ".")
-            documents[f"{kind}-{month}", id_] = document
-    return documents
+    assert all(known[id_]["path"] == session["path"] for id_, session in sessions.items())
+    return expected_analytics(pipeline, sessions, known)
 
 
 def check(pipeline: TestPipeline, report: dict[str, Any]) -> Documents:
@@ -140,7 +125,7 @@ def check(pipeline: TestPipeline, report: dict[str, Any]) -> Documents:
     failed = sum(stage["failed"] for stage in stages.values())
     read_by_index = stages["enrich"]["out"] + stages["sessionize"]["records"] + failed
     assert index["in"] == read_by_index + stages["analyze"]["records"]
-    documents = found(pipeline)
+    documents = analytics_documents(pipeline)
     assert documents == expected(pipeline, events_of(pipeline))
     for kind in KINDS:
         count = sum(index.startswith(kind) for index, _ in documents)
@@ -255,4 +240,4 @@ def test_documents_equal_the_recomputation_through_a_restart_and_kills(
     # What is read again changes nothing.
     again = pipeline.read_again("index")
     assert again == report["stages"]["index"]["in"]
-    assert found(pipeline) == documents
+    assert analytics_documents(pipeline) == documents

@@ -1,6 +1,7 @@
 """Days of indices made anew beside the old ones, compared, and swapped while readers read."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -304,12 +305,15 @@ def test_a_backfill_that_is_killed_goes_on(kafka: str, elasticsearch: str, tmp_p
     before = pipeline.documents("events")
     write(pipeline, MAPPING)
     killed = 0
+    # What is killed leaves its temporary folder behind: here, not on the machine.
+    (temporary := tmp_path / "tmp").mkdir()
     for attempt in range(40):
         process = subprocess.Popen(
             words(pipeline, "run", "hard", *days()),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env=os.environ | {"TMPDIR": str(temporary)},
         )
         try:
             said, _ = process.communicate(timeout=2.0 + 1.5 * attempt)

@@ -5,6 +5,8 @@ of order); the pipeline processes them; the same topic is processed by a second 
 workers are killed ten times.
 Expected: every stage's counts add up, a document for each distinct valid event, and every session
 as the offline recomputation from the simulator's truth has it, field by field.
+
+The example's own manifest is run too, on 3,000 of its events, each of its processes killed.
 """
 
 import json
@@ -15,19 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from accounts import check_everything
 from pipelines import Servers, TestPipeline
 from reference_sessions import recompute
 
 from webevents.connectors.kafka_observe import Observer
 from webevents.events.event import decode_event
 from webevents.events.failed import decode_failed
+from webevents.local.ports import free_port
 from webevents.logic.enrich.enricher import Enricher
 from webevents.sources.output import KafkaOutput
 from webevents.sources.simulator import run_simulator
 from webevents.spec.generator import GeneratorSpec
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
+EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "web-events.yaml"
 EVENTS = 200_000
 GENERATOR = {
     "seed": 7,
@@ -176,3 +182,36 @@ def test_ten_kills_change_nothing(fed: Fed, tmp_path: Path) -> None:
         report = run.finish()
     assert report["restarts"] == 10
     _check(fed, pipeline, report)
+
+
+def test_the_example_has_its_figures_whatever_is_killed_and_keeps_them(
+    kafka: str, elasticsearch: str, tmp_path: Path
+) -> None:
+    """`make test-own-servers` kills its generator and the servers too."""
+    spec = yaml.safe_load(EXAMPLE.read_text())["spec"]
+    generator = spec.pop("generator")
+    generator |= {"seed": 7, "eventsPerSecond": 1, "time": GENERATOR["time"]}
+    # A slow machine would close sessions by the clock.
+    spec["sessions"]["idleTimeout"] = "1h"
+    for http in ("collector", "live"):
+        spec[http]["port"] = free_port()
+    pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, spec)
+    pipeline.make_topics()
+    with KafkaOutput(pipeline.servers.config, pipeline.raw_topic) as output:
+        run_simulator(GeneratorSpec.model_validate(generator), output, count=3_000)
+    processes = ("enrich", "sessionize", "analyze", "index", "collector", "live")
+    with pipeline.running("--until-drained") as run:
+        for name in processes:
+            run.kill_worker(name)
+        report = run.finish()
+    assert report["restarts"] == len(processes)
+    check_everything(pipeline, report)
+
+    def figures() -> list[dict[str, Any]]:
+        return [pipeline.documents(which) for which in ("events", "sessions", "analytics")]
+
+    before = figures()
+    assert [len(documents) > 100 for documents in before] == [True] * 3
+    again = pipeline.run()
+    assert again["documents"] == report["documents"]
+    assert figures() == before

@@ -415,13 +415,16 @@ def wait_for_rows(
 def test_kills_of_workers_change_nothing(fed: Fed, postgres: PostgresSpec, tmp_path: Path) -> None:
     pipeline = fed.pipeline(tmp_path)
     with pipeline.running("--until-drained", *options(postgres)) as run:
-        for stage in ("enrich", "sessionize", "store"):
+        stages = ["enrich", "sessionize", "store"]
+        stages += ["index"] if fed.spec["index"].get("enabled", True) else []
+        stages += ["analyze"] if fed.spec.get("analytics", {}).get("enabled") else []
+        for stage in stages:
             run.kill_worker(stage)
         wait_for_rows(run, fed, pipeline, postgres, 1)
         run.kill_worker("store")
         report = run.finish()
     # The last kill may find everything done already.
-    assert report["restarts"] in (3, 4)
+    assert report["restarts"] - len(stages) in (0, 1)
     check(fed, pipeline, postgres, report)
 
 

@@ -256,6 +256,9 @@ class OperatorProcess:
         self._config.write_text(yaml.safe_dump(dict(config)))
         self._kubeconfig = kubeconfig
         self._namespaces = namespaces
+        # Whoever kills it leaves its temporary folders behind: here, not on the machine.
+        self._temporary = folder / "tmp"
+        self._temporary.mkdir(exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, wait: bool = True) -> "OperatorProcess":
@@ -264,7 +267,10 @@ class OperatorProcess:
         command += ["--port", str(self.port), "--host", "127.0.0.1"]
         for namespace in self._namespaces or ():
             command += ["--namespace", namespace]
-        environment = os.environ | {"KUBECONFIG": str(self._kubeconfig)}
+        environment = os.environ | {
+            "KUBECONFIG": str(self._kubeconfig),
+            "TMPDIR": str(self._temporary),
+        }
         if self._namespaces:
             environment["POD_NAMESPACE"] = self._namespaces[0]
         with self.log.open("ab") as out:

@@ -9,10 +9,10 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from confluent_kafka.admin import AdminClient
@@ -27,13 +27,15 @@ from webevents.spec.kafka import KafkaSpec
 from webevents.spec.load import parse_pipeline
 from webevents.spec.pipeline import WebEventPipeline
 
+T = TypeVar("T")
+
 
 @dataclass
 class Servers:
-    """The servers of the test session."""
+    """The servers of the test session; without a name the run starts its own."""
 
-    kafka: str
-    elasticsearch: str
+    kafka: str = ""
+    elasticsearch: str = ""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -79,6 +81,11 @@ class TestPipeline:
     def raw_topic(self) -> str:
         return self.pipeline.spec.topics.raw.name
 
+    @property
+    def data(self) -> Path:
+        """The folder of its runs: settings and logs of the workloads, data of own servers."""
+        return self.folder / self.name
+
     def make_topics(self) -> None:
         """Create the topics before the pipeline runs, to feed it."""
         ensure_topics(AdminClient(self.servers.config), make_plan(self.connected()).topics)
@@ -94,33 +101,34 @@ class TestPipeline:
         report = self.folder / f"{self.name}-report.json"
         report.unlink(missing_ok=True)
         log = self.folder / f"{self.name}.log"
+        given = {"--kafka": self.servers.kafka, "--elasticsearch": self.servers.elasticsearch}
         with log.open("ab") as out:
+            log_start = out.tell()
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "webevents", "run", "-f", str(self.file)),
-                    *("--kafka", self.servers.kafka),
-                    *("--elasticsearch", self.servers.elasticsearch),
-                    *("--report", str(report), "--data-dir", str(self.folder / self.name)),
+                    *(part for option in given.items() if option[1] for part in option),
+                    *("--report", str(report), "--data-dir", str(self.data)),
                     *options,
                 ],
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
         try:
-            yield Run(process, report, log)
+            yield Run(process, report, log, log_start)
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
 
-    def run(self, *options: str, timeout: float = 240) -> dict[str, Any]:
+    def run(self, *options: str, timeout: float = 500) -> dict[str, Any]:
         """Run until all is processed; the report."""
         with self.running("--until-drained", *options) as run:
             return run.finish(timeout)
 
     def read_again(self, stage: str) -> int:
         """Let a worker of a stage read its topics from the start; how many messages it read."""
-        path = self.folder / self.name / "workloads" / f"{stage}.json"
+        path = self.data / "workloads" / f"{stage}.json"
         settings = json.loads(path.read_text())
         settings["group"] += "-again"
         path = path.with_name("again.json")
@@ -168,8 +176,10 @@ class Run:
     process: subprocess.Popen[bytes]
     report: Path
     log: Path
+    log_start: int = 0
+    """Where in the log this run begins."""
 
-    def finish(self, timeout: float = 240) -> dict[str, Any]:
+    def finish(self, timeout: float = 500) -> dict[str, Any]:
         """Wait for the end and read the report."""
         try:
             code = self.process.wait(timeout)
@@ -184,25 +194,49 @@ class Run:
         """Press Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
 
-    def workers(self, stage: str) -> list[int]:
-        """Process ids of a stage's workers."""
+    def processes(self, mark: str) -> list[int]:
+        """Ids of the run's processes whose command line holds a text."""
         return [
             pid
             for pid, command in children(self.process.pid)
-            if "stage" in command and any(part.endswith(f"/{stage}.json") for part in command)
+            if any(mark in part for part in command)
         ]
 
-    def kill_worker(self, stage: str, timeout: float = 30) -> None:
-        """SIGKILL one worker of a stage as soon as there is one."""
-        deadline = time.monotonic() + timeout
-        while not (pids := self.workers(stage)):
-            assert self.process.poll() is None, "the run ended before its stage was killed"
-            assert time.monotonic() < deadline, f"no worker of {stage} came up"
-            time.sleep(0.05)
-        os.kill(pids[0], signal.SIGKILL)
-        # Gone, so that the next kill meets its successor.
-        while pids[0] in self.workers(stage):
+    def workers(self, name: str) -> list[int]:
+        """Process ids of a workload's copies."""
+        return self.processes(f"/{name}.json")
+
+    def kill(self, mark: str, timeout: float = 180) -> int:
+        """SIGKILL one of the processes with a text in their command line, as soon as there is one.
+
+        :returns: the id that it had; it is gone, so that the next kill meets its successor.
+        """
+        pid = self.wait_for(lambda: self.processes(mark), f"no process of {mark}", timeout)[0]
+        os.kill(pid, signal.SIGKILL)
+        while pid in self.processes(mark):
             time.sleep(0.01)
+        return pid
+
+    def kill_worker(self, name: str, timeout: float = 180) -> None:
+        """SIGKILL one copy of a workload as soon as there is one."""
+        self.kill(f"/{name}.json", timeout)
+
+    def wait_for(self, look: Callable[[], T], otherwise: str, timeout: float = 180) -> T:
+        """Wait until something is seen while the run goes on; what it was."""
+        deadline = time.monotonic() + timeout
+        while not (seen := look()):
+            assert self.process.poll() is None, f"it ended: {self.log.read_text()[-3000:]}"
+            assert time.monotonic() < deadline, f"{otherwise}: {self.log.read_text()[-3000:]}"
+            time.sleep(0.05)
+        return seen
+
+    def said(self) -> str:
+        """What it has said so far; earlier runs of the pipeline are in the log too."""
+        return self.log.read_bytes()[self.log_start :].decode()
+
+    def wait_for_line(self, line: str, timeout: float = 240) -> None:
+        """Wait until the run has said something."""
+        self.wait_for(lambda: line in self.said(), f"not said: {line}", timeout)
 
 
 def children(pid: int) -> list[tuple[int, Sequence[str]]]:

@@ -182,3 +182,24 @@ def test_the_watcher_ends_with_the_child(tmp_path: Path, monkeypatch: pytest.Mon
     assert watcher is not None
     process.stop()
     assert not exists(watcher.pid)
+
+
+LATE = """
+import sys, time
+from webevents.stop import Stop
+time.sleep(0.5)
+stop = Stop()
+stop.install()
+while not stop():
+    time.sleep(0.01)
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize(("holds", "code"), [(True, 7), (False, -signal.SIGTERM)])
+def test_a_stop_that_comes_while_a_process_starts_waits_for_it(
+    tmp_path: Path, holds: bool, code: int
+) -> None:
+    process = make(tmp_path, [sys.executable, "-c", LATE], holds_signals=holds)
+    process.spawn()
+    assert process.stop(grace=120) == code

@@ -92,7 +92,7 @@ class LocalCapture:
                 self._server.stop()  # one that was spawned just then
 
     def drain(
-        self, observer: Observer, tick: Callable[[], None], give_up: Callable[[], bool]
+        self, observer: Observer, tick: Callable[[], object], give_up: Callable[[], bool]
     ) -> bool:
         """Wait until all changes of the database so far are in Kafka.
 

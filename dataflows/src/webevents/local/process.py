@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from webevents.stop import SIGNALS
+
 _GUARD = Path(__file__).parents[1] / "parent_guard.py"
 _POLL_SECONDS = 0.05
 
@@ -56,6 +58,8 @@ class ServerProcess:
     :param ready: asked repeatedly while starting; the start is done when it says True
     :param temp_dir: a folder of the process' own that is removed when it stops
     :param stop_signal: what asks it to end (dataflows want SIGINT, servers SIGTERM)
+    :param holds_signals: the process takes a stop up when it is ready for it
+        (:meth:`webevents.stop.Stop.install`), also one that came while it was starting
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class ServerProcess:
         ready: Callable[[], bool] | None = None,
         temp_dir: Path | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        holds_signals: bool = False,
     ) -> None:
         self.name = name
         self.command = [str(part) for part in command]
@@ -78,6 +83,7 @@ class ServerProcess:
         self.ready = ready
         self.temp_dir = temp_dir
         self.stop_signal = stop_signal
+        self.holds_signals = holds_signals
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -126,6 +132,9 @@ class ServerProcess:
             self._watcher = _watch(self._child.pid)
 
     def _popen(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        # In the spawner's thread: a child begins with its mask, and execve(2) keeps it.
+        how = signal.SIG_BLOCK if self.holds_signals else signal.SIG_UNBLOCK
+        signal.pthread_sigmask(how, SIGNALS)
         return subprocess.Popen(
             [*_guard_prefix(), *self.command],
             stdin=subprocess.DEVNULL,

@@ -244,16 +244,19 @@ class _Run:
             deadline = time.monotonic() + self._options.seconds
         doing = "running" if deadline is None else f"running for {self._options.seconds:g} s"
         while not self._interrupts and (deadline is None or time.monotonic() < deadline):
-            self._tick(doing)
-            if self._options.until_drained and self._ledger and self._caught_up(self._ledger):
+            ledger = self._tick(doing)
+            if self._options.until_drained and ledger and self._caught_up(ledger):
                 return
 
     @staticmethod
     def _caught_up(ledger: PipelineLedger) -> bool:
         return ledger.lag == 0 and any(view.ledgers for view in ledger.groups.values())
 
-    def _tick(self, doing: str) -> None:
-        """Look once, show it, keep the workloads alive, and wait for the next look."""
+    def _tick(self, doing: str) -> PipelineLedger | None:
+        """Look once, show it, keep the workloads alive, and wait for the next look.
+
+        :returns: what was seen; None where the brokers did not answer.
+        """
         next_look = time.monotonic() + LOOK_EVERY_S
         self._workloads.keep_alive()
         self._page.open_once()
@@ -263,6 +266,7 @@ class _Run:
             self._watch.show(ledger, self._raw_events(), self._found(), doing)
         while (left := next_look - time.monotonic()) > 0 and not self._interrupts:
             time.sleep(min(left, 0.1))
+        return ledger
 
     def _look(self) -> PipelineLedger | None:
         try:
@@ -303,7 +307,8 @@ class _Run:
         for name in stages:
             if not self._drained(name):
                 return [f"{name} did not drain: look at its log"]
-            self._workloads.stop(name)
+            if not self._workloads.stop(name) and name == "sessionize":
+                return ["sessionize did not publish the last sessions: look at its log, run again"]
         for reader in (each for each in others if not each.writes):
             self._workloads.stop(reader.name)  # the loader: it loads what is there first
         return []
@@ -318,12 +323,14 @@ class _Run:
         # What a stage reads of its own making may have come while it was looked at.
         own = set(stage.reads) & set(stage.writes)
         while True:
-            self._tick(f"draining {name}")
-            view = self._ledger.groups[name] if self._ledger else None
+            ledger = self._tick(f"draining {name}")
+            view = ledger.groups[name] if ledger else None
+            # A copy that has just ended may have open sessions to publish when it stops.
             if (
                 view is not None
                 and view.lag == 0
                 and not any(topic in own for topic, _ in view.moving)
+                and self._workloads.runs(name)
             ):
                 return True
             if view is not None and view.lag != lag:

@@ -49,6 +49,7 @@ class Replica:
                 *self._metrics_options(),
             ],
             log_file=folder / f"{name}.log",
+            holds_signals=True,
         )
         self._started = 0.0
         self._failures = 0
@@ -151,14 +152,18 @@ class Workloads:
             if replica.workload.name not in self._stopped and (line := replica.keep_alive()):
                 self._say(line)
 
-    def stop(self, name: str, grace: float = 15) -> None:
-        """Stop all copies of one workload, gracefully."""
+    def runs(self, name: str) -> bool:
+        """Whether all copies of a workload are there."""
+        return all(r.process.alive for r in self._replicas if r.workload.name == name)
+
+    def stop(self, name: str, grace: float = 30) -> bool:
+        """Stop all copies of one workload, gracefully; whether each has ended as it should."""
         self._stopped.add(name)
         mine = [replica for replica in self._replicas if replica.workload.name == name]
         for replica in mine:
             replica.process.signal(replica.process.stop_signal)
-        for replica in mine:
-            replica.process.stop(grace=grace)
+        codes = [replica.process.stop(grace=grace) for replica in mine]
+        return all(code in (0, None) for code in codes)
 
     def stop_all(self) -> None:
         """Stop whatever still runs."""

@@ -112,6 +112,9 @@ class Processor(ABC):
         """Collect what belongs into the commit beside the chunks' records."""
         return Flush()
 
+    def leaving(self, topic: str, partition: int) -> None:
+        """Learn that the next commit is the last before a partition is given up."""
+
     def stopping(self) -> None:
         """Learn that the next commit is the last before a stop."""
 

@@ -121,6 +121,10 @@ class SessionizeProcessor(Processor):
         """How many sessions are in memory."""
         return StageStatus(open_sessions=sum(p.sessions.size for p in self._partitions.values()))
 
+    def leaving(self, topic: str, partition: int) -> None:
+        """Have the last commit of a partition publish its open sessions too."""
+        self._partitions[partition].last_published = float("-inf")
+
     def stopping(self) -> None:
         """Have the last commit publish open sessions too, whatever the interval."""
         for partition in self._partitions.values():

@@ -20,6 +20,7 @@ from webevents.stages.bounded import Hung, bounded
 from webevents.stages.chunk import Chunk, Outcome, Processor, Record
 from webevents.stages.observer import Look, TaskObserver
 from webevents.stages.waits import WaitClock
+from webevents.stop import Stop
 
 log = structlog.get_logger()
 
@@ -41,6 +42,9 @@ CALL_TIMEOUT_S = 10.0
 HANG_S = 15.0
 """When an attempt is taken to hang: librdkafka 2.16 may wait for a group coordinator without regard
 to the timeout (its issues 5456 and 5511)."""
+LAST_COMMIT_S = 15.0
+"""How long a stop waits for partitions and brokers, where the last commit publishes; with one more
+attempt (:data:`CALL_TIMEOUT_S`) this is within the 30 s that runtimes give a process to end."""
 MAX_MESSAGE_BYTES = 10_485_760
 """The topics' own limit (see the plan): an event of spec.events.maxBytes with what enriching adds,
 or a session with all its lists full."""
@@ -66,13 +70,15 @@ class TaskSettings:
     chunk_size: int
     max_pending: int = 10_000
     """Messages that may be under way at the destination."""
+    publishes_at_stop: bool = False
+    """Whether readers miss something until the last commit before a stop has succeeded."""
 
 
 class StreamTask:
     """One worker of a stage; all calls come from one thread.
 
     :param kafka: librdkafka settings to reach the cluster.
-    :param should_stop: asked often; once true, the task commits what it has and ends.
+    :param stop: asked often; once set, the task commits what it has and ends.
     :param observer: told what happens, for metrics.
     """
 
@@ -81,7 +87,7 @@ class StreamTask:
         settings: TaskSettings,
         processor: Processor,
         kafka: dict[str, Any],
-        should_stop: Callable[[], bool],
+        stop: Stop,
         observer: TaskObserver | None = None,
     ) -> None:
         self._settings = settings
@@ -89,7 +95,7 @@ class StreamTask:
         self._next_look = 0.0 if observer else float("inf")
         self._asked = 0.0
         self._processor = processor
-        self._should_stop = should_stop
+        self._stop = stop
         self._in_flow = 0
         self._unsettled: deque[tuple[Chunk, Outcome]] = deque()
         self._ledgers: dict[tuple[str, int], PartitionLedger] = {}
@@ -104,11 +110,11 @@ class StreamTask:
         self._lost = False
         self._closed = False
         self._hung = False
-        self._stopping_since: float | None = None
+        self._joined = False
         self.failure: Exception | None = None
         """Why the dataflow ended before it was told to."""
         self._producer = Producer(producer_config(settings, kafka))
-        self._producer.init_transactions(TRANSACTION_TIMEOUT_S * 2)
+        self._producer.init_transactions(self._patience())
         self._consumer = Consumer(consumer_config(settings, kafka))
         self._consumer.subscribe(
             list(settings.topics),
@@ -129,7 +135,7 @@ class StreamTask:
             return []
         self._settle()
         self._tell_ends()
-        if self._should_stop() and self._finish():
+        if self._stop() and self._finish():
             raise StopIteration
         now = time.monotonic()
         if now - self._last_commit >= self._settings.commit_interval_s:
@@ -341,7 +347,8 @@ class StreamTask:
         self._observer.committed(self._ledgers, time.monotonic() - began)
 
     def _retried(self, act: Callable[[], None]) -> None:
-        """Do what may be repeated while the brokers are away; give up when told to stop."""
+        """Do what may be repeated while the brokers are away; give up when told to stop, at once
+        or, where this publishes, after a while."""
         while True:
             try:
                 bounded(act, HANG_S)
@@ -353,7 +360,8 @@ class StreamTask:
                 raise TaskLost("a commit hangs") from None
             except KafkaException as error:
                 problem = error.args[0]
-                if not problem.retriable() or self._should_stop():
+                patience = LAST_COMMIT_S if self._settings.publishes_at_stop else 0.0
+                if not problem.retriable() or self._stop.seconds > patience:
                     raise TaskLost(problem.str()) from error
                 log.warning("commit waits", error=problem.str())
                 self._observer.alive()
@@ -361,7 +369,12 @@ class StreamTask:
     def _finish(self) -> bool:
         """Commit for good; True when nothing is left under way or it does not come to an end."""
         self._settle()
-        if self._unsettled and not self._overdue():
+        if self._unsettled and self._stop.seconds <= STOP_WAIT_S:
+            return False
+        if not self._joined and self._settings.publishes_at_stop:
+            # What is to be published is in partitions that the group has not given us yet.
+            if self._stop.seconds > LAST_COMMIT_S:
+                raise TaskLost("the group gave it no partitions in time")
             return False
         self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled})
         self._processor.stopping()
@@ -379,20 +392,20 @@ class StreamTask:
             # The end of the partition lies behind what is given up.
             self._positions.pop(source, None)
 
-    def _overdue(self) -> bool:
-        """Whether a stop has waited long enough for the destination (its answer is not needed)."""
-        now = time.monotonic()
-        if self._stopping_since is None:
-            self._stopping_since = now
-        return now - self._stopping_since > STOP_WAIT_S
+    def _patience(self) -> float:
+        """Seconds to wait for brokers that are asked once and must answer."""
+        if self._stop():
+            return max(1.0, LAST_COMMIT_S - self._stop.seconds)
+        return TRANSACTION_TIMEOUT_S * 2
 
     # Rebalancing: the callbacks run inside the consumer's consume().
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._joined = True
         if not partitions:
             self._observer.joined()
             return
-        for known in consumer.committed(partitions, TRANSACTION_TIMEOUT_S * 2):
+        for known in consumer.committed(partitions, self._patience()):
             if known.error:
                 raise TaskLost(known.error.str())
             source = (known.topic, known.partition)
@@ -422,10 +435,12 @@ class StreamTask:
 
     def _commit_before_leaving(self, gone: set[tuple[str, int]]) -> None:
         deadline = time.monotonic() + REVOKE_WAIT_S
-        while self._unsettled and time.monotonic() < deadline and not self._should_stop():
+        while self._unsettled and time.monotonic() < deadline and not self._stop():
             self._settle()
             time.sleep(0.01)
         self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled} & gone)
+        for source in gone & self._ledgers.keys():
+            self._processor.leaving(*source)
         self._commit()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -8,18 +8,21 @@ import structlog
 from confluent_kafka import KafkaException
 
 from webevents.connectors.kafka import client_config
+from webevents.errors import UserError
 from webevents.spec.elasticsearch import IndexSpec
 from webevents.stages import flow
 from webevents.stages.chunk import Processor
 from webevents.stages.observer import TaskObserver
 from webevents.stages.processors import make_processor
 from webevents.stages.settings import StageSettings
-from webevents.stages.task import StreamTask, TaskLost, TaskSettings
+from webevents.stages.task import LAST_COMMIT_S, StreamTask, TaskLost, TaskSettings
 from webevents.stop import Stop
 
 log = structlog.get_logger()
 
 BACKOFF_LIMIT_S = 15.0
+AGAIN_AT_STOP_S = 0.2
+"""Between two tries of a last commit."""
 MAX_PENDING = 10_000
 """Messages under way at most, for the memory's sake: about 12 MB of usual events."""
 
@@ -35,8 +38,12 @@ def run_stage(
     A transaction that failed, a lost partition or a broker that went away restart the task from
     what is committed, within this process; anything else is a fault and ends the process.
 
+    A stage that publishes when it stops is run until that has succeeded, also where it is told to
+    stop before it has begun, but no new try is made after :data:`LAST_COMMIT_S`.
+
     :param instance: tells this worker from the others of the stage, the same after a restart.
     :param observer: told what happens, for metrics.
+    :raises UserError: when a stage that publishes when it stops could not.
     """
     task_settings = TaskSettings(
         stage=settings.stage,
@@ -46,11 +53,12 @@ def run_stage(
         commit_interval_s=settings.commit_interval.total_seconds(),
         chunk_size=settings.chunk_size,
         max_pending=_max_pending(settings),
+        publishes_at_stop=settings.stage == "sessionize",
     )
     kafka = client_config(settings.kafka)
     _collect_rarely()
     failures = 0
-    while not stop():
+    while task_settings.publishes_at_stop or not stop():
         processor = make_processor(settings, kafka)
         began = time.monotonic()
         try:
@@ -59,6 +67,11 @@ def run_stage(
         except (TaskLost, KafkaException) as error:
             if isinstance(error, KafkaException) and _is_hopeless(error):
                 raise
+            if stop.seconds > LAST_COMMIT_S and task_settings.publishes_at_stop:
+                raise UserError(
+                    f"{settings.stage} ended without its last commit ({error}): nothing is lost, "
+                    "but sessions that changed last are published only when it runs again"
+                ) from error
             if observer is not None:
                 observer.restarted()
             failures = 0 if time.monotonic() - began > 60 else failures + 1
@@ -69,6 +82,8 @@ def run_stage(
             deadline = time.monotonic() + wait
             while time.monotonic() < deadline and not stop():
                 time.sleep(0.05)
+            if stop():
+                time.sleep(AGAIN_AT_STOP_S)
 
 
 def _collect_rarely() -> None:

@@ -95,7 +95,8 @@ class Workers:
             left = self._left(stage, ends)
             if left is not None:
                 say(name, left)
-                if left == 0:
+                # One that has just ended is started again: it may have something to publish.
+                if left == 0 and self._processes[name].poll() is None:
                     return
             self._look()
             time.sleep(LOOK_EVERY_S)
