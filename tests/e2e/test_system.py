@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import server_objects
 import yaml
-from cluster_shell import RELEASE, Cluster, is_ready
+from cluster_shell import OPERATOR, RELEASE, Cluster, is_ready
 from node_hands import Hands
 
 Object = dict[str, Any]
@@ -359,6 +359,26 @@ def test_a_lagging_stage_raises_an_alert(
     began = time.monotonic()
     eventually(lambda: alerts(cluster, name), lambda now: not now, seconds=400)
     say(f"{name} is resolved {time.monotonic() - began:.0f} s after it runs as usual")
+    settle(cluster, eventually)
+
+
+def test_a_missing_operator_raises_an_alert(cluster: Cluster, eventually: Eventually) -> None:
+    """Here too the rule judges half a minute, instead of five minutes."""
+    name = "WebeventsOperatorDown"
+    flow(cluster, eventually)
+    eventually(lambda: alerts(cluster, name), lambda now: not now)
+    began = time.monotonic()
+    cluster.kubectl("scale", OPERATOR, "--replicas=0")
+    try:
+        eventually(lambda: alerts(cluster, name))
+        say(f"{name} fires {time.monotonic() - began:.0f} s after the operator is gone")
+        before = cluster.documents("web-events-*")  # the stages run on without it
+        eventually(lambda: cluster.documents("web-events-*"), lambda now: now > before + 100)
+    finally:
+        began = time.monotonic()
+        cluster.kubectl("scale", OPERATOR, "--replicas=1")
+    eventually(lambda: alerts(cluster, name), lambda now: not now)
+    say(f"{name} is resolved {time.monotonic() - began:.0f} s after it is back")
     settle(cluster, eventually)
 
 
