@@ -112,7 +112,7 @@ def kubectl() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     yield run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def monitoring(kubectl: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[None]:
     """The Prometheus operator's own definitions on the API server."""
     try:
