@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_definitions import Unavailable, definitions
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "web-event-pipeline"
@@ -109,3 +110,20 @@ def kubectl() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
         done = run("apply", "--server-side", "--force-conflicts", "--filename", str(folder))
         assert done.returncode == 0, done.stderr
     yield run
+
+
+@pytest.fixture
+def monitoring(kubectl: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[None]:
+    """The Prometheus operator's own definitions on the API server."""
+    try:
+        files = definitions("podmonitors", "prometheusrules")
+    except Unavailable as error:
+        pytest.skip(str(error))
+    words = [word for file in files for word in ("--filename", str(file))]
+    done = kubectl("apply", "--server-side", "--force-conflicts", *words)
+    assert done.returncode == 0, done.stderr
+    done = kubectl("wait", *words, "--for=condition=Established", "--timeout=60s")
+    assert done.returncode == 0, done.stderr
+    yield
+    # Other tests look whether this API is there.
+    kubectl("delete", *words, "--wait=true")

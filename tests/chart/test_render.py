@@ -240,11 +240,25 @@ def test_alerts_have_runbooks_that_exist(render: Render) -> None:
     rule = of(render(monitoring=monitoring, **EXISTING), "PrometheusRule")
     assert rule["metadata"]["labels"]["release"] == "prometheus"
     alerts = [each for group in rule["spec"]["groups"] for each in group["rules"]]
-    assert len(alerts) >= 8
+    assert len(alerts) >= 9
     for alert in alerts:
         annotations = alert["annotations"]
         assert (ROOT / annotations["runbook"]).is_file()
         assert annotations["runbook_url"] == f"https://example.com/web/{annotations['runbook']}"
+
+
+def test_the_operators_job_is_that_of_its_alert(render: Render) -> None:
+    monitoring = {"podMonitors": True, "prometheusRule": True}
+    objects = render(monitoring=monitoring, nameOverride="other", **EXISTING)
+    (relabeling,) = of(objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["relabelings"]
+    assert relabeling["targetLabel"] == "job"
+    alerts = {
+        each["alert"]: each["expr"]
+        for group in of(objects, "PrometheusRule")["spec"]["groups"]
+        for each in group["rules"]
+    }
+    assert f'up{{job="{relabeling["replacement"]}"}}' in alerts["WebeventsOperatorDown"]
+    assert f'job!="{relabeling["replacement"]}"' in alerts["WebeventsTargetDown"]
 
 
 def test_connect_logs_in_with_the_existing_secrets(render: Render) -> None:

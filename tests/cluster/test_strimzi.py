@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kube import Kube, OperatorProcess, condition, eventually, own_labels, pipeline
+from prometheus_definitions import Unavailable, definitions
 
 from webevents_operator import kinds
 from webevents_operator.kinds import Kind, Object
@@ -266,15 +267,25 @@ def test_change_data_capture(strimzi: Kube, namespace: str, start_operator: Star
 def test_a_pod_monitor_where_its_api_is(
     kube: Kube, namespace: str, start_operator: StartOperator, tmp_path: Any
 ) -> None:
-    # The real definition is not at hand; this one takes any content under the real names.
-    file = tmp_path / "podmonitor.yaml"
-    file.write_text(_POD_MONITOR)
+    try:
+        (file,) = definitions("podmonitors")
+    except Unavailable:
+        # This one takes any content under the real names.
+        file = tmp_path / "podmonitor.yaml"
+        file.write_text(_POD_MONITOR)
     kube.apply_crd(file)
     start_operator()
     kube.create(pipeline(namespace, "shop", SPEC | {"kafka": {"bootstrapServers": "127.0.0.1:9"}}))
     found = eventually(lambda: kube.get(kinds.POD_MONITOR, namespace, "shop"))
     assert found
-    assert found["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "path": "/metrics"}]
+    (endpoint,) = found["spec"]["podMetricsEndpoints"]  # what is not defined is not kept
+    assert (endpoint["port"], endpoint["path"], endpoint["honorLabels"]) == (
+        "metrics", "/metrics", True
+    )  # fmt: skip
+    assert {
+        each["sourceLabels"][0].removeprefix("__meta_kubernetes_pod_label_"): each["targetLabel"]
+        for each in endpoint["relabelings"]
+    } == {"webevents_dev_pipeline": "pipeline", "webevents_dev_workload": "stage"}
 
 
 _POD_MONITOR = """\

@@ -1,7 +1,9 @@
 """The whole system on a cluster: images, servers, the release, and what tests ask it.
 
 KUBECONFIG names the cluster. Images are built and loaded (KUBE_DIR and the loader of ../shared, or
-kind); WEBEVENTS_E2E_LOADED=1 says that they are on the nodes already.
+kind); WEBEVENTS_E2E_LOADED=1 says that they are on the nodes already. While a step is being mended,
+`--keep` leaves namespace and release as they are, and takes those that are there;
+`--from-step NAME` leaves out the steps before it.
 """
 
 import json
@@ -28,6 +30,20 @@ CRD = "crd/webeventpipelines.webevents.dev"
 BACKFILLS = "crd/webeventbackfills.webevents.dev"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keep", action="store_true", help="leave namespace and release behind")
+    parser.addoption("--from-step", metavar="NAME", help="the first test to run of those given")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    first = config.getoption("from_step")
+    if first:
+        names = [item.name for item in items]
+        if first not in names:
+            raise pytest.UsageError(f"--from-step: there is no {first} in {', '.join(names)}")
+        items[:] = items[names.index(first) :]
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The project's images, and those of the servers, on the nodes."""
@@ -52,9 +68,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    images: None, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Cluster]:
     """A namespace with restricted pod security and every server, ready."""
     made = Cluster("web-events")
+    keep = pytestconfig.getoption("keep")
+    if keep and made.kubectl("get", "statefulset/prometheus", check=False).startswith("NAME"):
+        yield made
+        return
     # An earlier run's may still be on its way out.
     made.kubectl("wait", f"namespace/{made.namespace}", "--for=delete", "--timeout=120s")
     made.kubectl("create", "namespace", made.namespace)
@@ -70,16 +92,22 @@ def cluster(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         made.make_bucket(server_objects.BUCKET)
         yield made
     finally:
-        _clean_up(made)
+        if not keep:
+            _clean_up(made)
 
 
 def sooner(rules: str) -> str:
-    """The alert rules, of which the one about a growing lag judges minutes instead of ten."""
-    head, mark, rest = rules.partition("- alert: WebeventsLagGrowing")
-    rule, next_mark, tail = rest.partition("- alert:")
-    assert "10000" in rule and "offset 10m" in rule and "for: 10m" in rule
-    rule = rule.replace("10000", "500").replace("10m", "30s")
-    return head + mark + rule + next_mark + tail
+    """The alert rules, of which two judge half minutes: of a growing lag, and of the operator."""
+    lag = {"> 10000": "> 500", "offset 10m": "offset 30s", "for: 10m": "for: 30s"}
+    changes = {"WebeventsLagGrowing": lag, "WebeventsOperatorDown": {"for: 5m": "for: 30s"}}
+    for name, change in changes.items():
+        head, mark, rest = rules.partition(f"- alert: {name}\n")
+        rule, next_mark, tail = rest.partition("- alert:")
+        for old, new in change.items():
+            assert old in rule
+            rule = rule.replace(old, new)
+        rules = head + mark + rule + next_mark + tail
+    return rules
 
 
 def _clean_up(cluster: Cluster) -> None:

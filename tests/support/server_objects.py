@@ -122,6 +122,7 @@ _FIND_PODS = """\
 # Debian's Prometheus cannot ask Kubernetes, so this does: it finds the same pods, under the same
 # job, as the Prometheus operator would by the PodMonitors of operator and pipelines.
 import json, os, ssl, sys, time, urllib.request
+jobs = {"webevents": "webevents", "web-event-pipeline": "webevents-operator"}
 folder = "/var/run/secrets/kubernetes.io/serviceaccount"
 trust = ssl.create_default_context(cafile=f"{folder}/ca.crt")
 url = f"https://kubernetes.default.svc/api/v1/namespaces/{sys.argv[1]}/pods"
@@ -134,14 +135,14 @@ while True:
         for pod in pods:
             name = pod["metadata"].get("labels", {}).get("app.kubernetes.io/name")
             address = pod["status"].get("podIP")
-            if name not in ("webevents", "web-event-pipeline") or not address:
+            if name not in jobs or not address:
                 continue
             if pod["status"]["phase"] != "Running":
                 continue
             for container in pod["spec"]["containers"]:
                 for port in container.get("ports", []):
                     if port.get("name") == "metrics":
-                        labels = {"job": name, "pod": pod["metadata"]["name"]}
+                        labels = {"job": jobs[name], "pod": pod["metadata"]["name"]}
                         target = f"{address}:{port['containerPort']}"
                         found.append({"targets": [target], "labels": labels})
         with open("/tmp/targets.new", "w") as file:

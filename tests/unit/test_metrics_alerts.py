@@ -27,7 +27,7 @@ def test_the_configuration_is_valid() -> None:
 
 
 def test_the_rules_are_valid() -> None:
-    assert "8 rules found" in promtool("check", "rules", "--lint=all", MONITORING / "alerts.yaml")
+    assert "9 rules found" in promtool("check", "rules", "--lint=all", MONITORING / "alerts.yaml")
 
 
 def test_the_rules_fire_when_they_should_and_only_then() -> None:

@@ -1,5 +1,7 @@
 """All objects that a pipeline wants on Kubernetes."""
 
+import re
+
 from webevents_operator import names
 from webevents_operator.kinds import POD_MONITOR, SERVICE, Object
 from webevents_operator.objects.connector import connector_object
@@ -48,6 +50,12 @@ def _service(frame: Frame) -> Object:
     )
 
 
+def _label(label: str, name: str = "") -> Object:
+    """A label of a pod as a label of what Prometheus reads from it."""
+    source = "__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", label)
+    return {"sourceLabels": [source], "targetLabel": name or label.rpartition("/")[2]}
+
+
 def _pod_monitor(frame: Frame) -> Object:
     return POD_MONITOR.of(
         frame.key.name,
@@ -57,6 +65,14 @@ def _pod_monitor(frame: Frame) -> Object:
             # The alert rules know the job by this name.
             "jobLabel": "app.kubernetes.io/name",
             "selector": {"matchLabels": _pods(frame)},
-            "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics"}],
+            "podMetricsEndpoints": [
+                {
+                    "port": "metrics",
+                    "path": "/metrics",
+                    # A pod that does not answer is named by these; the metrics' own go before.
+                    "honorLabels": True,
+                    "relabelings": [_label(names.PIPELINE), _label(names.WORKLOAD, "stage")],
+                }
+            ],
         },
     )
