@@ -226,7 +226,6 @@ def test_the_operator_works_with_them_and_tells_no_secret(
     shop.wait("WorkloadsReady")
     backfill = {"pipeline": "shop", "firstDay": "2026-03-01", "lastDay": "2026-03-01"}
     kube.create(kinds.BACKFILL.of("march", namespace, spec=backfill))
-    eventually(lambda: kube.get(kinds.BACKFILL, namespace, "march")["status"]["conditions"])
     eventually(lambda: [j for j in kube.list(kinds.JOB, namespace) if "march" in str(j)])
     # Mistakes: what stands where the name of a file is wanted, and a secret that is refused.
     mistakes = {
