@@ -51,7 +51,7 @@ MISSING = [
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}"),
 ]
 
@@ -176,7 +176,7 @@ class Clients:
         """Wait for them; the identifiers of the events that each has made."""
         reports = {}
         for name, process in self.processes.items():
-            output, _ = process.communicate(timeout=300)
+            output, _ = process.communicate(timeout=900)
             errors = (self.folder / f"{name}.err").read_text()
             assert process.returncode == 0, f"{name}: {errors[-3000:]}"
             reports[name] = json.loads(output)
