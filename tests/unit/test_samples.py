@@ -160,3 +160,9 @@ def test_what_has_no_readable_identifier_is_told_of_without(value: bytes) -> Non
 def test_what_is_no_failed_event_makes_no_document(raw: bytes) -> None:
     with pytest.raises(InvalidEvent):
         FailedDocuments("failed-shop").build(raw, 0, 0)
+
+
+def test_a_chunk_without_messages_changes_nothing() -> None:
+    clock = WaitClock()
+    clock.add([])
+    assert clock.commit(now_ms=5_000, now=1.0) is None

@@ -22,9 +22,10 @@ class WaitClock:
     def add(self, timestamps: Sequence[int]) -> None:
         """Take the messages of a chunk.
 
-        :param timestamps: their own times, in milliseconds since the epoch.
+        :param timestamps: their own times, in milliseconds since the epoch; none for a chunk
+            that only moves the offset on.
         """
-        self._open += timestamps[:: (len(timestamps) - 1) // KEPT + 1]
+        self._open += timestamps[:: max(len(timestamps) - 1, 0) // KEPT + 1]
 
     def commit(self, now_ms: int, now: float) -> Waits | None:
         """Measure what is committed now.
