@@ -335,14 +335,14 @@ def test_a_refused_document_is_reported_and_the_rest_is_written(lab: Lab) -> Non
             "field price of type double",
             "field quantity of type long",
             "field quantity of type long",
-            f"field {secret}",  # a name, not a value
+            f"field ({len(secret)} characters)",  # no plain name, so it may be anything
             "field is_bot of type boolean",
             "field extra",
         ],
         strict=True,
     ):
         assert named in reason
-    assert not any(secret in reason for i, reason in enumerate(reasons) if i != 5)
+    assert not any(secret in reason for reason in reasons)
     assert count(lab.client, f"{lab.events}-*") == len(good)
     assert lab.writer.outage is None
 
