@@ -1,5 +1,6 @@
 """Another operator takes over: after a restart, with another image, and from an older version."""
 
+import time
 from collections.abc import Callable
 
 from kube import OperatorProcess, eventually
@@ -37,6 +38,13 @@ def test_a_restart_writes_nothing_and_another_image_rolls(
         return {each["spec"]["template"]["spec"]["containers"][0]["image"] for each in sets}
 
     eventually(images, lambda found: found == {"webevents.test/next:1"})
+
+
+def test_it_ends_at_a_signal_whenever_that_comes(start_operator: StartOperator) -> None:
+    for pause in (0, 0.2, 0.5, 1, 2):
+        operator = start_operator()
+        time.sleep(pause)
+        assert operator.stop() == 0
 
 
 def test_what_an_older_version_left_is_put_right(shop: Shop, start_operator: StartOperator) -> None:

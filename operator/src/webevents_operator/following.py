@@ -35,10 +35,8 @@ async def follow(engine: Engine) -> None:
     """
     registry, settings, stop = _registry(engine), _settings(), asyncio.Event()
     namespaces = engine.place.namespaces
-    while True:
-        _heed_signals(stop)
-        if stop.is_set():
-            return
+    _keep_signals(stop)
+    while not stop.is_set():
         ended = asyncio.Event()
         ear = asyncio.create_task(_listen(len(namespaces or [""]), stop, ended))
         try:
@@ -50,29 +48,32 @@ async def follow(engine: Engine) -> None:
                 namespaces=namespaces or (),
                 stop_flag=ended,
             )
-            if not ended.is_set():
-                stop.set()  # a signal in Kopf's first moments
         except Exception as error:
             log.warning("pipelines are not followed", why=f"{type(error).__name__}: {error}")
         finally:
             ear.cancel()
-        _heed_signals(stop)
         if not stop.is_set():
             metrics.WATCH_RESTARTS.labels(kinds.PIPELINE.kind).inc()
             log.warning("pipelines are followed anew")
             await _wait(stop, _AGAIN_S)
 
 
-def _heed_signals(stop: asyncio.Event) -> None:
+def _keep_signals(stop: asyncio.Event) -> None:
+    """Handle the signals here, and let nobody else.
+
+    Kopf would take them over when it begins, and a signal that it got in its first moments looked
+    like one of its watchers that has ended: it was begun anew.
+    """
+    loop: Any = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler = lambda *_: None
 
 
 async def _listen(watchers: int, stop: asyncio.Event, ended: asyncio.Event) -> None:
     """Have Kopf end when it is to stop, or when one of its watchers has ended."""
     most = 0
     while not stop.is_set():
-        _heed_signals(stop)  # Kopf takes them over when it begins
         names = [task.get_name() for task in asyncio.all_tasks()]
         alive = sum(name.startswith(_WATCHER) for name in names)
         if alive < most:
