@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import scan
 from pipelines import Run, Servers, TestPipeline, children
 
@@ -100,7 +100,12 @@ class Lab:
         client = Elasticsearch(self.servers.elasticsearch)
         index = f"{self.schema}-rows-{table}"
         client.indices.refresh(index=index, ignore_unavailable=True)
-        hits = list(scan(client, index=index, ignore_unavailable=True))
+        try:
+            hits = list(scan(client, index=index, ignore_unavailable=True))
+        except ApiError as error:
+            if error.status_code != 503:
+                raise
+            hits = []  # an index that was just made: its shards are on their way
         client.close()
         return {hit["_id"]: hit["_source"] for hit in hits}
 
