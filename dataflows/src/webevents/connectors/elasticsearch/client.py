@@ -4,11 +4,10 @@ import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import elastic_transport
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
-from opensearchpy import OpenSearch
 
 from webevents.connectors.elasticsearch.opensearch import OpenSearchTransport, opensearch
 from webevents.connectors.elasticsearch.transport import (
@@ -19,12 +18,15 @@ from webevents.connectors.elasticsearch.transport import (
 from webevents.errors import UserError
 from webevents.spec.elasticsearch import ElasticsearchSpec, ElasticsearchTls
 
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
 
 class Unreachable(UserError):
     """Elasticsearch does not answer, or not yet; trying again may help."""
 
 
-SearchClient = Elasticsearch | OpenSearch
+SearchClient: TypeAlias = "Elasticsearch | OpenSearch"
 """Their APIs agree in all that is used here."""
 
 

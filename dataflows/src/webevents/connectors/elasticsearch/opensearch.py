@@ -5,14 +5,16 @@ whichever of the two answers.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from elasticsearch import ApiError, UnsupportedProductError
 from elasticsearch.exceptions import HTTP_EXCEPTIONS
-from opensearchpy import OpenSearch
 
 from webevents.connectors.elasticsearch.transport import ReloadingTransport
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
 
 _HEADERS = {"accept": "application/json", "content-type": "application/json"}
 
@@ -68,7 +70,9 @@ class OpenSearchTransport:
         self.inner.close()
 
 
-def opensearch(inner: ReloadingTransport) -> OpenSearch:
+def opensearch(inner: ReloadingTransport) -> "OpenSearch":
     """The client of OpenSearch over a transport."""
+    from opensearchpy import OpenSearch  # 10 MB of memory that most processes need not have
+
     # The client calls no more of it than is here.
     return OpenSearch(transport_class=OpenSearchTransport, inner=inner)  # type: ignore[arg-type]

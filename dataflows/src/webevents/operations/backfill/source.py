@@ -9,7 +9,6 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from webevents.connectors.kafka_observe import Observer
-from webevents.connectors.s3 import ObjectStore, StoreError
 from webevents.errors import UserError
 from webevents.events.times import format_time
 from webevents.logic.objects import HOUR_MS, DamagedObject, ObjectName, read_object, root_of
@@ -111,6 +110,9 @@ def copy_archive(
 
     :raises UserError: when the store does not answer, or an object is damaged.
     """
+    # Only here: its client takes 10 MB of memory, of the operator's too.
+    from webevents.connectors.s3 import ObjectStore, StoreError
+
     root = root_of(pipeline.spec.archive.prefix, pipeline.name)
     store = ObjectStore(pipeline.spec.s3)
     first = since_ms(spec) // HOUR_MS * HOUR_MS
