@@ -59,9 +59,13 @@ def _specs(replicas: st.SearchStrategy[int]) -> st.SearchStrategy[Object]:
             "sessions": st.fixed_dictionaries({"enabled": st.booleans()}),
             "stages": st.fixed_dictionaries({"enrich": stage, "sessionize": stage}),
             "generator": st.none()
+            | st.fixed_dictionaries({"replicas": replicas, "eventsPerSecond": st.integers(0, 500)})
             | st.fixed_dictionaries(
-                {"replicas": replicas, "eventsPerSecond": st.integers(0, 500)},
-                optional={"time": st.just({"mode": "backdated", "duration": "1h"})},
+                {
+                    "replicas": replicas,
+                    "eventsPerSecond": st.integers(1, 500),  # without events it would never end
+                    "time": st.just({"mode": "backdated", "duration": "1h"}),
+                }
             ),
             "enrich": st.fixed_dictionaries(
                 {},
