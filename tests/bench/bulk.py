@@ -10,7 +10,6 @@ the same messages in two ways: ``helper, dicts`` decodes them as its documentati
 ``helper, bytes`` gets the finished documents of our own builder as bytes, its best case.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import parallel_bulk
-from measure import Spread
+from measure import Spread, arguments, publish
 
 from webevents.connectors.elasticsearch import BulkWriter, connect, count, refresh
 from webevents.events.fields import FIELDS, Kind
@@ -162,11 +161,8 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
 
 def main() -> None:
     """Measure on the server that is given, or on one of our own, and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = arguments(__doc__, documents=30_000, rounds=5)
     parser.add_argument("--url")
-    parser.add_argument("--documents", type=int, default=30_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
     with ExitStack() as stack:
         url = asked.url
@@ -174,9 +170,7 @@ def main() -> None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             url = stack.enter_context(EmbeddedElasticsearch(Path(folder))).url
         found = measure(url, asked.documents, asked.rounds)
-    print(table(found))
-    if asked.report:
-        asked.report.write_text(json.dumps({"table": table(found), "figures": found}, indent=1))
+    publish(table(found), found, asked.report)
 
 
 if __name__ == "__main__":

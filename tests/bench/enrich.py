@@ -10,7 +10,6 @@ output, per million events: starting up counts for nobody. What comes out is hel
 logic makes of the same events, message by message; a difference ends the measurement.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -21,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
@@ -29,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from environments import flink_jars, python_of
-from measure import Spread, Watched, wait_until
+from measure import Spread, Watched, arguments, publish, wait_until
 from work import on_bytes
 
 from webevents.connectors.kafka import Topic, ensure_topics
@@ -240,20 +238,14 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments(__doc__, events=300_000, rounds=3)
     parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
     chosen = [
         peer for peer in PEERS if not asked.only or any(part in peer.name for part in asked.only)
     ]
     found = measure(chosen, asked.events, asked.rounds)
-    print(table(found))
-    if asked.report:
-        report: dict[str, Any] = {"table": table(found), "figures": found}
-        asked.report.write_text(json.dumps(report, indent=1))
+    publish(table(found), found, asked.report)
 
 
 if __name__ == "__main__":

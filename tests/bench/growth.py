@@ -5,12 +5,10 @@ is that of ``enrich.py``, with this project's stage alone. How sessions grow wit
 ``sessions.py``, with open sessions in ``restart.py``.
 """
 
-import argparse
-import json
 from dataclasses import replace
-from pathlib import Path
 
 from enrich import PEERS, measure, table
+from measure import arguments, publish
 
 [OURS] = [peer for peer in PEERS if peer.name == "webevents, exactly once"]
 CASES = (
@@ -26,15 +24,9 @@ CASES = (
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--report", type=Path)
-    asked = parser.parse_args()
+    asked = arguments(__doc__, events=300_000, rounds=3).parse_args()
     found = measure(CASES, asked.events, asked.rounds)
-    print(table(found))
-    if asked.report:
-        asked.report.write_text(json.dumps({"table": table(found), "figures": found}, indent=1))
+    publish(table(found), found, asked.report)
 
 
 if __name__ == "__main__":

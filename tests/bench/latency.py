@@ -7,7 +7,6 @@ a generator sends a share of that rate, and four times a second one more event i
 is looked for until a search finds it.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
-from measure import wait_until
+from measure import arguments, publish, wait_until
 from pipelines import Run, Servers, TestPipeline
 
 from webevents.connectors.elasticsearch import connect
@@ -160,15 +159,9 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--backlog", type=int, default=200_000)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--report", type=Path)
-    asked = parser.parse_args()
+    asked = arguments(__doc__, backlog=200_000, seconds=60.0).parse_args()
     found = measure(asked.backlog, asked.seconds)
-    print(table(found))
-    if asked.report:
-        asked.report.write_text(json.dumps({"table": table(found), "figures": found}, indent=1))
+    publish(table(found), found, asked.report)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Measuring a process from outside: CPU seconds and memory of its whole tree."""
 
+import argparse
+import json
 import statistics
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -102,3 +105,19 @@ def wait_until(what: str, condition: Any, seconds: float = 120) -> Any:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.05)
     return found
+
+
+def arguments(about: str | None, **numbers: float) -> argparse.ArgumentParser:
+    """The options of a measurement: numbers with their usual values, and where a report goes."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0] if about else None)
+    for name, usual in numbers.items():
+        parser.add_argument(f"--{name}", type=type(usual), default=usual)
+    parser.add_argument("--report", type=Path, help="figures and table as JSON")
+    return parser
+
+
+def publish(table: str, figures: Any, report: Path | None) -> None:
+    """Print a table, and write it with its figures where a report was asked for."""
+    print(table)
+    if report:
+        report.write_text(json.dumps({"table": table, "figures": figures}, indent=1))

@@ -6,7 +6,6 @@ it is away more events arrive. What counts is the time from the start of its suc
 these are committed.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
-from measure import Watched, wait_until
+from measure import Watched, arguments, publish, wait_until
 from pipelines import Servers, TestPipeline
 
 from webevents.connectors.kafka_observe import Observer
@@ -121,15 +120,10 @@ def table(number: int, found: dict[str, float]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--sessions", type=int, default=1_000_000)
-    parser.add_argument("--report", type=Path)
-    asked = parser.parse_args()
+    asked = arguments(__doc__, sessions=1_000_000).parse_args()
     found = measure(asked.sessions)
     told = table(asked.sessions, found)
-    print(told)
-    if asked.report:
-        asked.report.write_text(json.dumps({"table": told, "figures": found}, indent=1))
+    publish(told, found, asked.report)
 
 
 if __name__ == "__main__":

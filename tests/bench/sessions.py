@@ -1,6 +1,7 @@
 """Sessions without Kafka: the tracker against Bytewax's session windows and simpler state.
 
-Usage: ``python tests/bench/sessions.py [--rounds N] [--scale F] [--report FILE]``. Visitors have
+Usage: ``python tests/bench/sessions.py [--rounds N] [--scale F] [--report FILE]``; the scale is
+that of keys and events. Visitors have
 an event every 10 minutes on average, 30% of them up to 5 minutes out of order, and sessions end
 after 30 minutes without one. Each variant runs in a process of its own; rounds are interleaved.
 
@@ -16,7 +17,6 @@ commit. All must find the same sessions: where the times are fixed ("replay"), a
 the measurement.
 """
 
-import argparse
 import gc
 import hashlib
 import json
@@ -32,7 +32,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measure import Spread
+from measure import Spread, arguments, publish
 
 GAP_US = 30 * 60 * 1_000_000
 CHUNK = 1000
@@ -316,15 +316,9 @@ def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         one(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "1")
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="of keys and events")
-    parser.add_argument("--report", type=Path)
-    asked = parser.parse_args()
+    asked = arguments(__doc__, rounds=3, scale=1.0).parse_args()
     found = measure(asked.rounds, asked.scale)
-    print(table(found))
-    if asked.report:
-        asked.report.write_text(json.dumps({"table": table(found), "figures": found}, indent=1))
+    publish(table(found), found, asked.report)
 
 
 if __name__ == "__main__":

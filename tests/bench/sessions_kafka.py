@@ -11,7 +11,6 @@ what each has committed of its group, and memory. The sessions of both are held 
 a plain recount finds; a difference ends the measurement.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from environments import flink_jars, python_of
-from measure import Spread, Watched, wait_until
+from measure import Spread, Watched, arguments, publish, wait_until
 from pipelines import Servers, TestPipeline
 from sessions import dictionary, stream
 
@@ -209,16 +208,9 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--events", type=int, default=600_000)
-    parser.add_argument("--visitors", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--report", type=Path)
-    asked = parser.parse_args()
+    asked = arguments(__doc__, events=600_000, visitors=100_000, rounds=3).parse_args()
     found = measure(asked.events, asked.visitors, asked.rounds)
-    print(table(found))
-    if asked.report:
-        asked.report.write_text(json.dumps({"table": table(found), "figures": found}, indent=1))
+    publish(table(found), found, asked.report)
 
 
 if __name__ == "__main__":

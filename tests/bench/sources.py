@@ -5,7 +5,6 @@ process of its own; its CPU time counts, from the first event on. The simulator'
 or to Kafka; the replay reads the same events as NDJSON, CSV and Parquet and sends them to Kafka.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from confluent_kafka.admin import AdminClient
-from measure import Spread
+from measure import Spread, arguments, publish
 
 from webevents.connectors.kafka import Topic, client_config, ensure_topics
 from webevents.local.kafka_server import EmbeddedKafka
@@ -137,15 +136,9 @@ def main() -> None:
     if sys.argv[1:2] == ["--one"]:
         one(sys.argv[2], int(sys.argv[3]), sys.argv[4], Path(sys.argv[5]))
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--report", type=Path)
-    asked = parser.parse_args()
+    asked = arguments(__doc__, events=300_000, rounds=3).parse_args()
     found: Any = measure(asked.events, asked.rounds)
-    print(table(found))
-    if asked.report:
-        asked.report.write_text(json.dumps({"table": table(found), "figures": found}, indent=1))
+    publish(table(found), found, asked.report)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from fashion import CLICKS as CLICK_COUNTS
 
 from webevents.connectors.postgres import connect
 from webevents.connectors.postgres.append_statements import Writing
@@ -48,18 +49,6 @@ REAL = ROOT.parent / "shared" / "data" / "fashion-campus"
 TWIN = ROOT / "tests" / "data"
 CLICKS, TRANSACTIONS = "fashion-campus-clicks", "fashion-campus-transactions"
 START = "2026-03-01T00:00:00Z"
-CLICK_COUNTS = {
-    "CLICK": 6_146,
-    "HOMEPAGE": 5_559,
-    "SCROLL": 4_117,
-    "ADD_TO_CART": 3_157,
-    "ITEM_DETAIL": 2_895,
-    "SEARCH": 2_827,
-    "PROMO_PAGE": 1_702,
-    "BOOKING": 1_145,
-    "ADD_PROMO": 211,
-}
-"""Of the real day, as its publisher counts them."""
 
 real_day = pytest.mark.skipif(
     not (REAL / "one-day-clicks.csv").is_file(),

@@ -1,6 +1,6 @@
 """The data views of a pipeline: its indices, and what fields are called in their documents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -149,48 +149,30 @@ def _events(pipeline: WebEventPipeline) -> View | None:
     )
 
 
+def _of_kind(key: str, prefix: str, title: str, time: str, fields: Sequence[Field]) -> View:
+    """The view of documents whose fields are those of a table."""
+    return View(key, key, f"{prefix}-*", title, time, _fields(fields))
+
+
 def _sessions(pipeline: WebEventPipeline) -> View:
-    return View(
-        "sessions",
-        "sessions",
-        f"{pipeline.spec.index.sessions.prefix}-*",
-        f"Sessions of {pipeline.name}",
-        "first_event_timestamp",
-        _fields(SESSION_FIELDS),
-    )
+    prefix, title = pipeline.spec.index.sessions.prefix, f"Sessions of {pipeline.name}"
+    return _of_kind("sessions", prefix, title, "first_event_timestamp", SESSION_FIELDS)
 
 
 def _analytics(pipeline: WebEventPipeline, kind: str) -> View:
-    return View(
-        kind,
-        kind,
-        f"{pipeline.spec.index.analytics.prefix}-{kind}-*",
-        f"{kind.capitalize()} of {pipeline.name}",
-        "timestamp",
-        _fields(KINDS[kind]),
-    )
+    prefix = f"{pipeline.spec.index.analytics.prefix}-{kind}"
+    title = f"{kind.capitalize()} of {pipeline.name}"
+    return _of_kind(kind, prefix, title, "timestamp", KINDS[kind])
 
 
 def _failed(pipeline: WebEventPipeline) -> View:
-    return View(
-        "failed",
-        "failed",
-        f"{pipeline.failed_prefix}-*",
-        f"Failed events of {pipeline.name}",
-        "failed_at",
-        _fields(FAILED_FIELDS),
-    )
+    title = f"Failed events of {pipeline.name}"
+    return _of_kind("failed", pipeline.failed_prefix, title, "failed_at", FAILED_FIELDS)
 
 
 def _samples(pipeline: WebEventPipeline) -> View:
-    return View(
-        "samples",
-        "samples",
-        f"{pipeline.samples_prefix}-*",
-        f"Stages of {pipeline.name}",
-        "timestamp",
-        _fields(SAMPLE_FIELDS),
-    )
+    title = f"Stages of {pipeline.name}"
+    return _of_kind("samples", pipeline.samples_prefix, title, "timestamp", SAMPLE_FIELDS)
 
 
 def _table(pipeline: WebEventPipeline, table: CapturedTable) -> View:

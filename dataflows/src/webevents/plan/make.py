@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from webevents.connectors.kafka import Topic
 from webevents.live.settings import LiveSettings, LiveTopics
@@ -203,8 +204,25 @@ def _without_surroundings(collector: CollectorSpec) -> CollectorSpec:
 
 
 def _stage(
-    pipeline: WebEventPipeline, name: StageName, how: StageSpec, settings: StageSettings
+    pipeline: WebEventPipeline, name: StageName, how: StageSpec, *topics: str, **own: Any
 ) -> Workload:
+    """A stage's workload.
+
+    :param topics: those that it reads.
+    :param own: settings beside those that all stages have.
+    """
+    spec = pipeline.spec
+    settings = StageSettings(
+        pipeline=pipeline.name,
+        stage=name,
+        group=f"{pipeline.name}-{name}",
+        topics=topics,
+        failed_topic=spec.topics.failed.name,
+        commit_interval=how.commit_interval,
+        chunk_size=how.chunk_size,
+        kafka=spec.kafka.logged_in_as(name),
+        **own,
+    )
     writes = [settings.output_topic] if settings.output_topic else []
     return Workload(
         name,
@@ -213,7 +231,7 @@ def _stage(
         how.replicas,
         group=settings.group,
         reads=settings.topics,
-        writes=(*writes, pipeline.spec.topics.failed.name),
+        writes=(*writes, spec.topics.failed.name),
     )
 
 
@@ -221,78 +239,58 @@ def _capture(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
     debezium = spec.source.debezium
     assert debezium
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="capture",
-        group=f"{pipeline.name}-capture",
-        topics=tuple(debezium.topic(table) for table in debezium.tables),
+    return _stage(
+        pipeline,
+        "capture",
+        spec.stages.capture,
+        *(debezium.topic(table) for table in debezium.tables),
         output_topic=spec.topics.raw.name,
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.stages.capture.commit_interval,
-        chunk_size=spec.stages.capture.chunk_size,
-        kafka=spec.kafka.logged_in_as("capture"),
         sessions=spec.sessions,
         debezium=debezium,
     )
-    return _stage(pipeline, "capture", spec.stages.capture, settings)
 
 
 def _enrich(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="enrich",
-        group=f"{pipeline.name}-enrich",
-        topics=(spec.topics.raw.name,),
+    return _stage(
+        pipeline,
+        "enrich",
+        spec.stages.enrich,
+        spec.topics.raw.name,
         output_topic=spec.topics.enriched.name,
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.stages.enrich.commit_interval,
-        chunk_size=spec.stages.enrich.chunk_size,
-        kafka=spec.kafka.logged_in_as("enrich"),
         events=spec.events,
         sessions=spec.sessions,
         enrich=spec.enrich,
     )
-    return _stage(pipeline, "enrich", spec.stages.enrich, settings)
 
 
 def _sessionize(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="sessionize",
-        group=f"{pipeline.name}-sessionize",
-        topics=(spec.topics.enriched.name,),
+    return _stage(
+        pipeline,
+        "sessionize",
+        spec.stages.sessionize,
+        spec.topics.enriched.name,
         output_topic=spec.topics.sessions.name,
         state_topic=spec.topics.state_name,
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.stages.sessionize.commit_interval,
-        chunk_size=spec.stages.sessionize.chunk_size,
-        kafka=spec.kafka.logged_in_as("sessionize"),
         events=spec.events,
         sessions=spec.sessions,
         analytics=spec.analytics if spec.analytics.enabled else None,
     )
-    return _stage(pipeline, "sessionize", spec.stages.sessionize, settings)
 
 
 def _analyze(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="analyze",
-        group=f"{pipeline.name}-analyze",
-        topics=(spec.topics.sessions.name,),
+    return _stage(
+        pipeline,
+        "analyze",
+        spec.stages.analyze,
+        spec.topics.sessions.name,
         output_topic=spec.topics.analytics.name,
         state_topic=spec.topics.analytics_state_name,
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.stages.analyze.commit_interval,
-        chunk_size=spec.stages.analyze.chunk_size,
-        kafka=spec.kafka.logged_in_as("analyze"),
         sessions=spec.sessions,
         analytics=spec.analytics,
     )
-    return _stage(pipeline, "analyze", spec.stages.analyze, settings)
 
 
 def _index(pipeline: WebEventPipeline) -> Workload:
@@ -301,17 +299,11 @@ def _index(pipeline: WebEventPipeline) -> Workload:
     sessions = spec.topics.sessions.name if spec.sessions.enabled else None
     analytics = spec.topics.analytics.name if spec.analytics.enabled else None
     failed = spec.topics.failed.name if spec.index.failed.enabled else None
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="index",
-        group=f"{pipeline.name}-index",
-        topics=tuple(
-            name for name in (spec.topics.enriched.name, sessions, analytics, failed) if name
-        ),
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.stages.index.commit_interval,
-        chunk_size=spec.stages.index.chunk_size,
-        kafka=spec.kafka.logged_in_as("index"),
+    return _stage(
+        pipeline,
+        "index",
+        spec.stages.index,
+        *(name for name in (spec.topics.enriched.name, sessions, analytics, failed) if name),
         index=spec.index,
         elasticsearch=spec.elasticsearch,
         sessions_topic=sessions,
@@ -320,7 +312,6 @@ def _index(pipeline: WebEventPipeline) -> Workload:
         debezium=debezium,
         table_indices=table_indices(pipeline, debezium) if debezium else {},
     )
-    return _stage(pipeline, "index", spec.stages.index, settings)
 
 
 def _sampling(
@@ -343,57 +334,44 @@ def _store(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
     sessions = spec.topics.sessions.name if spec.store.of_sessions else None
     events = [spec.topics.enriched.name] if spec.store.of_events else []
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="store",
-        group=f"{pipeline.name}-store",
-        topics=(*events, *([sessions] if sessions else [])),
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.stages.store.commit_interval,
-        chunk_size=spec.stages.store.chunk_size,
-        kafka=spec.kafka.logged_in_as("store"),
+    return _stage(
+        pipeline,
+        "store",
+        spec.stages.store,
+        *events,
+        *([sessions] if sessions else []),
         store=spec.store,
         postgres=spec.postgres,
         sessions_topic=sessions,
     )
-    return _stage(pipeline, "store", spec.stages.store, settings)
 
 
 def _archive(pipeline: WebEventPipeline) -> Workload:
     spec = pipeline.spec
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="archive",
-        group=f"{pipeline.name}-archive",
-        topics=(spec.topics.raw.name,),
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.archive.commit_interval,
-        chunk_size=spec.archive.chunk_size,
-        kafka=spec.kafka.logged_in_as("archive"),
+    return _stage(
+        pipeline,
+        "archive",
+        spec.archive,
+        spec.topics.raw.name,
         archive=spec.archive,
         s3=spec.s3,
     )
-    return _stage(pipeline, "archive", spec.archive, settings)
 
 
 def _detect(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:
     spec = pipeline.spec
-    settings = StageSettings(
-        pipeline=pipeline.name,
-        stage="detect",
-        group=f"{pipeline.name}-detect",
-        topics=(spec.topics.enriched.name, spec.topics.failed.name),
+    return _stage(
+        pipeline,
+        "detect",
+        spec.stages.detect,
+        spec.topics.enriched.name,
+        spec.topics.failed.name,
         output_topic=spec.topics.alerts.name,
         state_topic=spec.topics.alerts_state_name,
-        failed_topic=spec.topics.failed.name,
-        commit_interval=spec.stages.detect.commit_interval,
-        chunk_size=spec.stages.detect.chunk_size,
-        kafka=spec.kafka.logged_in_as("detect"),
         sessions=spec.sessions,
         alerts=spec.alerts,
         groups=_groups(others),
     )
-    return _stage(pipeline, "detect", spec.stages.detect, settings)
 
 
 def _live(pipeline: WebEventPipeline, others: Sequence[Workload]) -> Workload:

@@ -28,10 +28,11 @@ class Documents:
         self._client = client
         spec = pipeline.spec
         # What tells how the pipeline does has nothing of a person in it.
+        operation = operation_kinds(pipeline)
         self._patterns = {
             what: pattern
             for what, pattern in make_plan(pipeline).indices.items()
-            if what not in operation_kinds(pipeline)
+            if what not in operation
         }
         self._shadows = {
             "events": f"backfill-*-{spec.index.events.prefix}-*",
