@@ -28,6 +28,10 @@ _SETTINGS = {
     "network.host": LOOPBACK,
     # A laptop's disk that is 90% full must not make indices read-only.
     "cluster.routing.allocation.disk.threshold_enabled": "false",
+    # The limit on real memory counts garbage that the serial collector has not yet come to: once
+    # above it, every request is refused (429), so that nothing allocates, nothing is collected,
+    # and it stays so. Without it the limit is on what requests are known to hold.
+    "indices.breaker.total.use_real_memory": "false",
 }
 
 _LOGGING = """\
