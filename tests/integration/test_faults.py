@@ -21,7 +21,10 @@ from webevents.connectors.elasticsearch import Unreachable, connect, documents_b
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.kafka_server import EmbeddedKafka
 from webevents.local.ports import is_listening
+from webevents.sources.output import KafkaOutput
+from webevents.sources.simulator import run_simulator
 from webevents.spec.elasticsearch import ElasticsearchSpec
+from webevents.spec.generator import FaultsSpec, GeneratorSpec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -104,6 +107,29 @@ def test_workers_that_froze_are_replaced_and_change_nothing(
         run.interrupt()
         report = run.finish(90)
     assert report["restarts"] == 0
+    check_everything(pipeline, report)
+
+
+def test_a_worker_that_cannot_publish_when_it_stops_is_started_again_to_do_so(
+    kafka: str, elasticsearch: str, tmp_path: Path
+) -> None:
+    """It has processed everything, but is frozen when it is told to stop, and killed for that."""
+    spec = {
+        "generator": {"enabled": False},
+        "sessions": {"publishOpenEvery": "1h", "idleTimeout": "1h"},
+        "stages": {"sessionize": {"replicas": 2}},
+    }
+    pipeline = TestPipeline(Servers(kafka, elasticsearch), tmp_path, spec)
+    pipeline.make_topics()
+    with KafkaOutput(pipeline.servers.config, pipeline.raw_topic) as output:
+        run_simulator(GeneratorSpec(faults=FaultsSpec.model_validate(FAULTS)), output, count=3_000)
+    with pipeline.running() as run:
+        wait_for_documents(pipeline, 2_900)
+        time.sleep(5)  # its last commit too is behind it
+        os.kill(run.workers("sessionize")[0], signal.SIGSTOP)
+        run.interrupt()
+        report = run.finish(150)
+    assert "was started again" in run.log.read_text()
     check_everything(pipeline, report)
 
 

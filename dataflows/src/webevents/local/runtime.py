@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 1.0
 LIVE = "live"
 """The workload whose page people look at."""
+LAST_STOPS = 3
+"""How often a stage is stopped at most for its last commit to succeed."""
 DRAIN_STALL_S = 60.0
 """A drain that makes no progress for this long is given up, and said to be unfinished."""
 
@@ -305,13 +307,31 @@ class _Run:
         ):
             return ["the connector did not read all changes: look at the log of Kafka Connect"]
         for name in stages:
-            if not self._drained(name):
-                return [f"{name} did not drain: look at its log"]
-            if not self._workloads.stop(name) and name == "sessionize":
-                return ["sessionize did not publish the last sessions: look at its log, run again"]
+            problem = self._finish(name)
+            if problem:
+                return [problem]
         for reader in (each for each in others if not each.writes):
             self._workloads.stop(reader.name)  # the loader: it loads what is there first
         return []
+
+    def _finish(self, name: str) -> str | None:
+        """Stop a stage once it has processed what was before it.
+
+        A copy that stops while the group rebalances can wait in vain for another that has ended
+        already. What it did not publish is published by the copies' next stop.
+
+        :returns: what is not done, where it is not.
+        """
+        for _ in range(LAST_STOPS):
+            if not self._drained(name):
+                return f"{name} did not drain: look at its log"
+            if self._workloads.stop(name) or name != "sessionize":
+                return None
+            if self._gives_up():
+                break
+            self._watch.say(f"{name} did not publish the last sessions and was started again")
+            self._workloads.start(name)
+        return f"{name} did not publish the last sessions: look at its log, run again"
 
     def _gives_up(self) -> bool:
         """Whether the person wants no more of it."""

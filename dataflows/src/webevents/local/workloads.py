@@ -109,10 +109,12 @@ class Workloads:
         ]
         self._stopped: set[str] = set()
 
-    def start(self) -> None:
-        """Start everything."""
+    def start(self, name: str | None = None) -> None:
+        """Start everything, or all copies of one workload that was stopped."""
         for replica in self._replicas:
-            replica.start()
+            if name in (None, replica.workload.name):
+                replica.start()
+        self._stopped.discard(name or "")
 
     def metrics_urls(self) -> dict[str, str]:
         """Where each copy serves its metrics."""
