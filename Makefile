@@ -87,6 +87,20 @@ bench-alerts: $(READY) ## Score the alerts on labelled incidents and on clean tr
 test-own-servers: $(READY) ## Kill every process of the five examples, on servers of their own
 	$(PYTEST) tests/local -v
 
+# The plugin writes what was seen into docs/reliability.md.
+CHAOS := $(PYTEST) -p chaos_table -v -s
+CHAOS_ROWS := tests/chaos/test_processes.py tests/chaos/test_outages.py tests/unit/test_failed.py \
+	$(addprefix tests/integration/test_,faults.py postgres_faults.py loader.py poison.py elasticsearch.py) \
+	$(addprefix tests/cluster/test_,resilience.py external.py upgrade.py)
+
+.PHONY: chaos
+chaos: $(READY) ## Bring all faults about and write docs/reliability.md (about an hour)
+	PYTHONPATH=tests/support scripts/with-cluster $(CHAOS) $(CHAOS_ROWS)
+
+.PHONY: soak
+soak: $(READY) ## Random faults for MINUTES=30
+	PYTHONPATH=tests/support $(CHAOS) tests/chaos/test_soak.py
+
 .PHONY: fuzz
 fuzz: $(READY) ## Put a million malformed inputs to everything that takes bytes from outside
 	$(BIN)/python tests/bench/fuzz.py $(if $(COUNT),--count $(COUNT)) $(if $(TARGET),--target $(TARGET)) $(if $(FIRST),--first $(FIRST))
