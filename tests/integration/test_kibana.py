@@ -254,15 +254,16 @@ def test_samples_are_what_the_ledger_says(filled: Filled) -> None:
     for sample in filled.samples:
         assert sample["in"] == sample["out"] + sample["failed"] + sample["dropped"]
     numbers = ("in", "out", "failed", "records")
+    grew = []
     enrich = newest["enrich"]
     assert {n: enrich[n] for n in numbers} == {n: stages["enrich"][n] for n in numbers}
     for name, sample in newest.items():
         # Sessions are published at intervals too, so that some records may come later.
         assert 0 < sample["in"] <= stages[name]["in"]
-        assert sample["lag"] == 0
         of_stage = [each for each in filled.samples if each["stage"] == name]
+        # The newest one may be from when the last sessions were on their way.
+        assert any(each["lag"] == 0 < each["in"] for each in of_stage)
         assert {each.get("workers") for each in of_stage} <= {None, 0, 1}
-        assert max(each.get("workers", 0) for each in of_stage) == 1
         # How many were read between the first and the last sample, by the rates.
         of_stage.sort(key=_moment)
         read = sum(
@@ -271,8 +272,13 @@ def test_samples_are_what_the_ledger_says(filled: Filled) -> None:
         )
         assert read == pytest.approx(sample["in"] - of_stage[0]["in"], rel=0.01, abs=1)
         waits = [each for each in of_stage if "wait_p50_ms" in each]
-        assert waits
         assert all(0 <= each["wait_p50_ms"] <= each["wait_p99_ms"] < 900_000 for each in waits)
+        # A quick stage may have read everything before the first sample.
+        if sample["in"] > of_stage[0]["in"]:
+            grew.append(name)
+            assert waits
+            assert max(each.get("workers", 0) for each in of_stage) == 1
+    assert grew
     assert max(each["wait_p99_ms"] for each in filled.samples if "wait_p99_ms" in each) > 0
 
 

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from reference_sessions import time_text
 from session_streams import BASE, SECOND, message
 
+from webevents.errors import UserError
 from webevents.plan.make import make_plan
 from webevents.spec.load import parse_pipeline
 from webevents.stages.analyze import AnalyzeProcessor
@@ -26,6 +28,9 @@ class State:
     def read(self, topic: str, partition: int) -> Iterator[bytes]:
         assert topic.endswith("-state")
         return iter(self.values)
+
+    def is_untouched(self, topic: str, partition: int) -> bool:
+        return not self.values
 
 
 def settings_of(stage: str, **analytics: Any) -> StageSettings:
@@ -84,7 +89,7 @@ def test_every_record_is_accounted_for() -> None:
     states = [r for r in flush.records if r.topic == "web-analytics-state"]
     assert flush.emitted == len(documents) == 3  # two transitions and a period
     assert {(r.key, r.partition) for r in states} == {("ann", 2)}
-    assert flush.note == {"t": BASE + HOUR}
+    assert flush.note == {"t": BASE + HOUR, "s": 1}
     assert stage.status().visitors == 1
     assert not stage.flush("web-sessions", 2).records, "nothing has changed"
 
@@ -95,6 +100,14 @@ def test_every_record_is_accounted_for() -> None:
     assert again.flush("web-sessions", 2).emitted == 0, "readers know all of it"
     again.revoked("web-sessions", 2)
     assert again.status().visitors == 0
+
+
+@pytest.mark.parametrize("stage", [SessionizeProcessor, AnalyzeProcessor])
+def test_state_that_was_written_and_is_gone_is_missed(stage: Any) -> None:
+    settings = settings_of("sessionize" if stage is SessionizeProcessor else "analyze")
+    stage(settings, State()).assigned("any", 0, {"t": BASE, "v": 1})
+    with pytest.raises(UserError, match=r"the state in topic web-\w+-state is gone.*rewind"):
+        stage(settings, State()).assigned("any", 0, {"t": BASE, "v": 1, "s": 1})
 
 
 def test_an_erased_visitor_is_forgotten_by_both_stages() -> None:

@@ -65,9 +65,13 @@ class Observer:
         self._admin = AdminClient(self._kafka)
         self._consumers: dict[str, Consumer] = {}
 
-    def offsets(self, topics: Iterable[str], *, first: bool = False) -> dict[Partition, int]:
+    def offsets(
+        self, topics: Iterable[str], *, first: bool = False, since_ms: int | None = None
+    ) -> dict[Partition, int]:
         """The end (or the first) offset of each partition of the topics; absent ones left out.
 
+        :param since_ms: instead, that of the first message since then (milliseconds since the
+            epoch), or the end where there is none.
         :raises KafkaException: when the brokers do not answer in time.
         """
         known = self._admin.list_topics(timeout=TIMEOUT_S).topics
@@ -79,16 +83,21 @@ class Observer:
         ]
         if not partitions:
             return {}
+        ends: dict[Partition, int] = {}
         spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
+        if since_ms is not None:
+            ends = self.offsets(topics)
+            spec = OffsetSpec.for_timestamp(since_ms)
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             wanted = dict.fromkeys(partitions, spec)
             asked = self._admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
             try:
-                return {
+                found = {
                     (partition.topic, partition.partition): future.result().offset
                     for partition, future in asked.items()
                 }
+                return {each: ends[each] if at < 0 else at for each, at in found.items()}
             except KafkaException as error:
                 if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
                     raise

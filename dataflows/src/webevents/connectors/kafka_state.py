@@ -51,6 +51,18 @@ class StateTopic:
         finally:
             consumer.close()
 
+    def is_untouched(self, topic: str, partition: int) -> bool:
+        """Whether nothing was ever written to a partition.
+
+        :raises KafkaException: when the brokers do not answer, or there is no such partition.
+        """
+        consumer = Consumer(self._config)
+        try:
+            source = TopicPartition(topic, partition)
+            return bool(consumer.get_watermark_offsets(source, timeout=TIMEOUT_S)[1] == 0)
+        finally:
+            consumer.close()
+
     def _read_to(self, consumer: Consumer, end: int, newest: dict[bytes | None, bytes]) -> None:
         waited = 0
         while True:

@@ -5,8 +5,8 @@ from webevents.logic.analytics.tracker import PartitionVisitors
 from webevents.logic.analytics.visits import read_record
 from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, Record, StageStatus
 from webevents.stages.failing import failed
-from webevents.stages.sessionize import StateReader
 from webevents.stages.settings import StageSettings
+from webevents.stages.state import StatePartition, StateReader
 
 
 class AnalyzeProcessor(Processor):
@@ -24,18 +24,21 @@ class AnalyzeProcessor(Processor):
         self._state = state
         self._output, self._state_topic = settings.output_topic, settings.state_topic
         self._partitions: dict[int, PartitionVisitors] = {}
+        self._kept: dict[int, StatePartition] = {}
 
     def assigned(self, topic: str, partition: int, note: dict[str, int]) -> None:
         """Read the partition's visitors back."""
         settings = self._settings
         visitors = PartitionVisitors(settings.pipeline, self._spec, settings.sessions, note)
-        for state in self._state.read(self._state_topic, partition):
+        kept = StatePartition(self._state, self._state_topic, partition, note)
+        for state in kept.read():
             visitors.restore(state)
-        self._partitions[partition] = visitors
+        self._partitions[partition], self._kept[partition] = visitors, kept
 
     def revoked(self, topic: str, partition: int) -> None:
         """Forget the partition's visitors; its next owner reads them back."""
         self._partitions.pop(partition, None)
+        self._kept.pop(partition, None)
 
     def process(self, chunk: Chunk) -> Outcome:
         """Add the session records of a chunk to their visitors."""
@@ -65,11 +68,11 @@ class AnalyzeProcessor(Processor):
 
     def flush(self, topic: str, partition: int) -> Flush:
         """Documents and changed state since the last commit."""
-        visitors = self._partitions[partition]
+        visitors, kept = self._partitions[partition], self._kept[partition]
         made = visitors.commit()
         records = [Record(self._output, key, value) for key, value in made.documents]
-        records += [Record(self._state_topic, key, state, partition) for key, state in made.state]
-        return Flush(records, len(made.documents), visitors.note())
+        records += kept.records(made.state)
+        return Flush(records, len(made.documents), kept.note(visitors.note()))
 
     def status(self) -> StageStatus:
         """How many visitors are remembered."""

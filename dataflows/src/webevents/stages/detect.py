@@ -23,8 +23,8 @@ from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, Record, Sta
 from webevents.stages.failing import failed
 from webevents.stages.lag_watch import LagWatch
 from webevents.stages.outbox import STATE_PREFIX, Outbox
-from webevents.stages.sessionize import StateReader
 from webevents.stages.settings import StageSettings
+from webevents.stages.state import StateReader
 
 STALL_S = 10.0
 """A loop that did not come round for so long was kept waiting, by Kafka as a rule."""

@@ -1,8 +1,6 @@
 """The sessionize stage: enriched events in, session records out, open sessions kept in Kafka."""
 
 import time
-from collections.abc import Iterator
-from typing import Protocol
 
 from webevents.events.event import InvalidEvent
 from webevents.events.ledger import Counts
@@ -13,21 +11,15 @@ from webevents.logic.sessions.tracker import PartitionSessions
 from webevents.stages.chunk import Chunk, Flush, Outcome, Processor, Record, StageStatus
 from webevents.stages.failing import failed
 from webevents.stages.settings import StageSettings
-
-
-class StateReader(Protocol):
-    """Reads back what the owner of a partition wrote before."""
-
-    def read(self, topic: str, partition: int) -> Iterator[bytes]:
-        """The newest value of every key of a compacted partition."""
-        ...
+from webevents.stages.state import StatePartition, StateReader
 
 
 class _Partition:
     """One partition's sessions and the times at which something was last done for them."""
 
-    def __init__(self, sessions: PartitionSessions) -> None:
+    def __init__(self, sessions: PartitionSessions, state: StatePartition) -> None:
         self.sessions = sessions
+        self.state = state
         self.last_event = self.last_published = self.last_idle = time.monotonic()
         self.forgotten: dict[bytes, None] = {}
         """Visitors that the analyze stage is to forget too, since the last commit."""
@@ -57,9 +49,10 @@ class SessionizeProcessor(Processor):
         sessions = PartitionSessions(
             self._settings.pipeline, self._spec, note, self._settings.analytics
         )
-        for state in self._state.read(self._state_topic, partition):
+        kept = StatePartition(self._state, self._state_topic, partition, note)
+        for state in kept.read():
             sessions.restore(state)
-        self._partitions[partition] = _Partition(sessions)
+        self._partitions[partition] = _Partition(sessions, kept)
 
     def revoked(self, topic: str, partition: int) -> None:
         """Forget the partition's sessions; its next owner reads them back."""
@@ -114,8 +107,8 @@ class SessionizeProcessor(Processor):
         records += [Record(self._output, key, None) for key in known.forgotten]
         emitted = len(records)
         known.forgotten.clear()
-        records += [Record(self._state_topic, key, state, partition) for key, state in made.state]
-        return Flush(records, emitted, sessions.note())
+        records += known.state.records(made.state)
+        return Flush(records, emitted, known.state.note(sessions.note()))
 
     def status(self) -> StageStatus:
         """How many sessions are in memory."""
