@@ -322,9 +322,11 @@ def test_a_backfill_that_is_killed_goes_on(kafka: str, elasticsearch: str, tmp_p
             process.communicate()
             killed += 1
             continue
-        assert process.returncode == 0, said
+        # The last kill may have come when it was done, and only its process had not ended.
+        assert process.returncode == 0 or (killed and "stands for" in said), said
         break
     assert killed > 2
+    assert backfill(pipeline, "status", "hard")["phase"] == "done"
     after = pipeline.documents("events")
     assert after.keys() == before.keys()
     mails = {n for n, body in after.items() if body["utm_source"] == "shop-mail"}
