@@ -98,8 +98,8 @@ def _commit(
             KafkaError.REBALANCE_IN_PROGRESS,
         ):
             raise UserError(
-                f"{stage} still runs: stop it first (spec.paused: true, or Ctrl-C), then wait 20 s "
-                "until Kafka has noticed"
+                f"{stage} still runs: stop it first (spec.stages.{stage}.replicas: 0, or Ctrl-C) "
+                "and wait 20 s until Kafka has noticed"
             ) from None
         raise
     finally:
