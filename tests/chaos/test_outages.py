@@ -11,6 +11,15 @@ from typing import Any
 
 import pytest
 from chaos_load import RATE, SPEC, caught_up, check, megabytes, searchable, wait_for
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 from net_faults import busy_search, tcp_proxy
 from pipelines import Servers, TestPipeline
 
@@ -129,6 +138,44 @@ def test_elasticsearch_takes_no_writes_as_with_a_full_disk(
         report = run.finish(300)
     assert report["stages"]["index"]["failed"] == 0
     check(pipeline, report, seen, "3 times 20 s with the block of the flood stage")
+
+
+def test_credentials_are_revoked(
+    servers: Callable[..., Any], elasticsearch: EmbeddedElasticsearch, tmp_path: Path, seen: Seen
+) -> None:
+    """A real authoriser denies the topics to everybody for a while, then Elasticsearch's log-in is
+    no good."""
+    kafka = servers(
+        EmbeddedKafka,
+        extra={
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "true",
+        },
+    )
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    with busy_search(elasticsearch.url) as (url, busy):
+        pipeline = TestPipeline(Servers(kafka.bootstrap, url), tmp_path, SPEC)
+        topics = pipeline.pipeline.spec.topics
+        with pipeline.running() as run:
+            caught_up(pipeline)
+            for topic in (topics.enriched.name, topics.sessions.name, topics.state_name):
+                rule = (ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:*", "*")
+                denied = (*rule, AclOperation.ALL, AclPermissionType.DENY)
+                [made] = admin.create_acls([AclBinding(*denied)]).values()
+                made.result(30)
+                time.sleep(20)
+                [gone] = admin.delete_acls([AclBindingFilter(*denied)]).values()
+                assert gone.result(30)
+                caught_up(pipeline)
+            busy.revoked = True
+            time.sleep(30)
+            busy.revoked = False
+            caught_up(pipeline)
+            run.interrupt()
+            report = run.finish(300)
+        assert report["stages"]["index"]["failed"] == 0
+        what = "3 topics denied for 20 s each, then 30 s without Elasticsearch's log-in"
+        check(pipeline, report, seen, what)
 
 
 def test_the_network_is_slow_breaks_and_swallows(

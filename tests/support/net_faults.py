@@ -102,6 +102,8 @@ class Busy:
     share: float = 0.0
     """Of the items of a bulk request, those that are answered 429 and not passed on."""
     rejected: int = 0
+    revoked: bool = False
+    """Whether nobody's credentials are good: every request is answered 401."""
 
 
 @contextmanager
@@ -110,6 +112,7 @@ def busy_search(url: str) -> Iterator[tuple[str, Busy]]:
 
     A stand-in: a real one rejects items when its write queue is full, which cannot be had on
     purpose. Items that are rejected do not reach it; the others do, and their answers are its own.
+    The one that runs here has no security module either, so a log-in that is revoked is played too.
     """
     target, busy = urlsplit(url), Busy()
     chance, lock = random.Random(9), threading.Lock()
@@ -119,6 +122,11 @@ def busy_search(url: str) -> Iterator[tuple[str, Busy]]:
 
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if busy.revoked:
+                self.send_response(401)
+                self.send_header("content-length", "0")
+                self.end_headers()
+                return
             rejected: list[int] = []
             if self.path.partition("?")[0].endswith("/_bulk") and busy.share:
                 body, rejected = self._thin(body)
