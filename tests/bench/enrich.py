@@ -18,7 +18,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from environments import flink_jars, python_of
-from measure import Spread, Watched, arguments, publish, wait_until
+from measure import Spread, arguments, in_the_middle, interleaved, publish, watching
 from work import on_bytes
 
 from webevents.connectors.kafka import Topic, ensure_topics
@@ -143,54 +145,26 @@ class Bench:
         extra = (flink_jars(),) if peer.environment == "flink" else ()
         command = [python_of(peer.environment), str(HERE / "peers" / peer.script),
                    self.kafka, source, target, *peer.arguments, *extra]  # fmt: skip
-        with tempfile.TemporaryFile() as log:
-            watched = Watched(
-                command, stdout=log, stderr=log, cwd=tempfile.gettempdir(),
-                env=os.environ | dict(peer.settings) | {"PYTHONPATH": str(HERE / "peers")},
-            )  # fmt: skip
-            consumer = self._consumer()
-            try:
-                where = [TopicPartition(target, part, 0) for part in range(peer.partitions)]
-                first = self._when(consumer, where, number // 10, watched)
-                last = self._when(consumer, where, number * 9 // 10, watched)
-                values = self._read(consumer, where, number, watched)
-            except (TimeoutError, AssertionError) as error:
-                log.seek(0)
-                text = log.read().decode(errors="replace")[-3000:]
-                raise AssertionError(f"{peer.name}: {error}\n{text}") from None
-            finally:
-                consumer.close()
-                watched.stop()
+        consumer = self._consumer()
+        where = [TopicPartition(target, part, 0) for part in range(peer.partitions)]
+
+        def written() -> int:
+            return sum(consumer.get_watermark_offsets(each, timeout=10)[1] for each in where)
+
+        environment = os.environ | dict(peer.settings) | {"PYTHONPATH": str(HERE / "peers")}
+        with closing(consumer), watching(peer.name, command, env=environment) as watched:
+            figures = in_the_middle(watched, written, number)
+            values = self._read(consumer, where, number)
         self._admin.delete_topics([target])[target].result()
         assert digest(values) == self.expected(number, peer.copies), f"{peer.name}: other results"
-        done = last[2] - first[2]
-        return {
-            "cpu_s_per_million": (last[1] - first[1]) / done * 1e6,
-            "events_per_s": done / (last[0] - first[0]),
-            "rss_mb": watched.rss / 1e6,
-        }
+        return figures | {"rss_mb": watched.rss / 1e6}
 
     def _consumer(self) -> Consumer:
         return Consumer({"bootstrap.servers": self.kafka, "group.id": "bench",
                          "isolation.level": "read_committed", "enable.auto.commit": False,
                          "auto.offset.reset": "earliest"})  # fmt: skip
 
-    def _when(
-        self, consumer: Consumer, where: list[TopicPartition], count: int, watched: Watched
-    ) -> tuple[float, float, int]:
-        """Time, CPU and number of messages when so many have come out."""
-
-        def written() -> int:
-            assert watched.process.poll() is None, "it has ended"
-            ends = [consumer.get_watermark_offsets(each, timeout=10)[1] for each in where]
-            return sum(ends) if sum(ends) >= count else 0
-
-        found = wait_until(f"{count} messages", written, 900)
-        return time.monotonic(), watched.cpu(), found
-
-    def _read(
-        self, consumer: Consumer, where: list[TopicPartition], number: int, watched: Watched
-    ) -> list[bytes]:
+    def _read(self, consumer: Consumer, where: list[TopicPartition], number: int) -> list[bytes]:
         consumer.assign(where)
         values: list[bytes] = []
         deadline = time.monotonic() + 300
@@ -202,22 +176,17 @@ class Bench:
 
 def measure(chosen: Sequence[Peer], number: int, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Run implementations in interleaved rounds."""
-    found: dict[str, dict[str, list[float]]] = {peer.name: {} for peer in chosen}
-    with tempfile.TemporaryDirectory() as folder:
-        server = EmbeddedKafka(Path(folder), heap_mb=512).start()
-        try:
-            most = max(int(number * peer.share) for peer in chosen)
-            bench = Bench(server.bootstrap, events(most))
-            for turn in range(rounds):
-                for peer in chosen:
-                    figures = bench.run(peer, max(1000, int(number * peer.share)))
-                    for name, value in figures.items():
-                        found[peer.name].setdefault(name, []).append(value)
-                    told = "  ".join(f"{name} {value:,.1f}" for name, value in figures.items())
-                    print(f"round {turn + 1}/{rounds}  {peer.name:26} {told}", flush=True)
-        finally:
-            server.stop()
-    return found
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedKafka(Path(folder), heap_mb=512) as server,
+    ):
+        most = max(int(number * peer.share) for peer in chosen)
+        bench = Bench(server.bootstrap, events(most))
+        cases = {
+            peer.name: partial(bench.run, peer, max(1000, int(number * peer.share)))
+            for peer in chosen
+        }
+        return interleaved(cases, rounds)
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> str:

@@ -4,14 +4,17 @@ import argparse
 import json
 import statistics
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+from confluent_kafka import KafkaException
 
 SAMPLE_S = 0.1
 
@@ -104,6 +107,63 @@ def wait_until(what: str, condition: Any, seconds: float = 120) -> Any:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.05)
+    return found
+
+
+@contextmanager
+def watching(name: str, command: Sequence[str], **options: Any) -> Iterator[Watched]:
+    """Run a command while the block runs; where that fails, the command's last words are told.
+
+    :raises AssertionError: where the block does, or waits in vain.
+    """
+    with tempfile.TemporaryFile() as log:
+        watched = Watched(command, stdout=log, stderr=log, cwd=tempfile.gettempdir(), **options)
+        try:
+            yield watched
+        except (TimeoutError, AssertionError) as error:
+            log.seek(0)
+            text = log.read().decode(errors="replace")[-3000:]
+            raise AssertionError(f"{name}: {error}\n{text}") from None
+        finally:
+            watched.stop()
+
+
+def in_the_middle(watched: Watched, done: Callable[[], int], number: int) -> dict[str, float]:
+    """CPU and rate of a process between the first and the last tenth of its work.
+
+    :param done: how much it has done; may raise ``KafkaException`` while topics are new.
+    """
+    marks = []
+    for mark in (number // 10, number * 9 // 10):
+
+        def reached(mark: int = mark) -> int:
+            assert watched.process.poll() is None, "it has ended"
+            with suppress(KafkaException):
+                return count if (count := done()) >= mark else 0
+            return 0
+
+        count = wait_until(f"{mark} messages", reached, 900)
+        marks.append((time.monotonic(), watched.cpu(), count))
+    first, last = marks
+    events = last[2] - first[2]
+    return {
+        "cpu_s_per_million": (last[1] - first[1]) / events * 1e6,
+        "events_per_s": events / (last[0] - first[0]),
+    }
+
+
+def interleaved(
+    cases: Mapping[str, Callable[[], dict[str, float]]], rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    """Measure cases in turn, again and again; the values of each figure of each case."""
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in cases}
+    for turn in range(rounds):
+        for name, measure in cases.items():
+            figures = measure()
+            for figure, value in figures.items():
+                found[name].setdefault(figure, []).append(value)
+            told = "  ".join(f"{figure} {value:,.1f}" for figure, value in figures.items())
+            print(f"round {turn + 1}/{rounds}  {name:26} {told}", flush=True)
     return found
 
 

@@ -16,13 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from environments import flink_jars, python_of
-from measure import Spread, Watched, arguments, publish, wait_until
+from measure import Spread, arguments, in_the_middle, interleaved, publish, wait_until, watching
 from pipelines import Servers, TestPipeline
 from sessions import dictionary, stream
 
@@ -93,42 +95,20 @@ class Bench:
         :raises AssertionError: when other sessions come out than must.
         """
         command, group, target = make()
-        with tempfile.TemporaryFile() as log:
-            watched = Watched(command, stdout=log, stderr=log, cwd=tempfile.gettempdir())
-            consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": group,
-                                 "enable.auto.commit": False})  # fmt: skip
-            try:
-                first = self._when(consumer, self.events // 10, watched)
-                last = self._when(consumer, self.events * 9 // 10, watched)
-                wait_until("all events", lambda: self._read(consumer) >= self.events + 100, 900)
-                found = self._sessions(target)
-            except (TimeoutError, AssertionError) as error:
-                log.seek(0)
-                text = log.read().decode(errors="replace")[-3000:]
-                raise AssertionError(f"{name}: {error}\n{text}") from None
-            finally:
-                consumer.close()
-                watched.stop()
+        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": group,
+                             "enable.auto.commit": False})  # fmt: skip
+        read = partial(self._read, consumer)
+        with closing(consumer), watching(name, command) as watched:
+            figures = in_the_middle(watched, read, self.events)
+            wait_until("all events", lambda: read() >= self.events + 100, 900)
+            found = self._sessions(target)
         assert found == self.expected, f"{name}: {len(found ^ self.expected)} other sessions"
-        done = last[2] - first[2]
-        return {
-            "cpu_s_per_million": (last[1] - first[1]) / done * 1e6,
-            "events_per_s": done / (last[0] - first[0]),
-            "rss_mb": watched.rss / 1e6,
-        }
+        return figures | {"rss_mb": watched.rss / 1e6}
 
     def _read(self, consumer: Consumer) -> int:
         """Events that are committed as read."""
         parts = [TopicPartition(self.source, number) for number in range(PARTITIONS)]
         return sum(max(part.offset, 0) for part in consumer.committed(parts, timeout=10))
-
-    def _when(self, consumer: Consumer, count: int, watched: Watched) -> tuple[float, float, int]:
-        def read() -> int:
-            assert watched.process.poll() is None, "it has ended"
-            return done if (done := self._read(consumer)) >= count else 0
-
-        done = wait_until(f"{count} events", read, 900)
-        return time.monotonic(), watched.cpu(), done
 
     def _sessions(self, target: str) -> set[tuple[Any, ...]]:
         """What a reader of the topic holds to be the sessions, in the end."""
@@ -183,18 +163,10 @@ def _event(number: int, key: str, at_us: int) -> bytes:
 
 def measure(events: int, visitors: int, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Both, in interleaved rounds."""
-    found: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as name, EmbeddedKafka(Path(name) / "kafka") as kafka:
         bench = Bench(kafka.bootstrap, Path(name), events, visitors)
         variants = {"webevents, sessionize": bench.ours, "PyFlink, SQL SESSION": bench.flink}
-        for turn in range(rounds):
-            for what, make in variants.items():
-                figures = bench.run(what, make)
-                for figure, value in figures.items():
-                    found.setdefault(what, {}).setdefault(figure, []).append(value)
-                told = "  ".join(f"{figure} {value:,.1f}" for figure, value in figures.items())
-                print(f"round {turn + 1}/{rounds}  {what:22} {told}", flush=True)
-    return found
+        return interleaved({n: partial(bench.run, n, make) for n, make in variants.items()}, rounds)
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> str:
