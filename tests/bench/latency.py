@@ -59,8 +59,10 @@ class Latency:
 
     def count(self) -> int:
         """Documents that a search finds."""
-        found = self.search.count(index=self.indices, ignore_unavailable=True)
-        return int(found["count"])
+        # An index that was just made cannot be searched for a moment (503).
+        patient = self.search.options(ignore_status=503)
+        found = patient.count(index=self.indices, ignore_unavailable=True)
+        return int(found.get("count", 0))
 
     def full_rate(self, backlog: int) -> float:
         """Events per second from the first fifth of a backlog to the last."""

@@ -144,16 +144,17 @@ def busy_search(url: str) -> Iterator[tuple[str, Busy]]:
                 self.wfile.write(content)
 
         def _thin(self, body: bytes) -> tuple[bytes, list[int]]:
-            lines = body.rstrip(b"\n").split(b"\n")
+            items = list(_items(body))
             kept, rejected = [], []
-            for number, at in enumerate(range(0, len(lines), 2)):
+            for number, item in enumerate(items):
                 with lock:
                     out = chance.random() < busy.share
-                if out and not (at + 2 >= len(lines) and not kept):  # an empty request is an error
+                # An empty request would be an error.
+                if out and not (number == len(items) - 1 and not kept):
                     rejected.append(number)
                 else:
-                    kept += lines[at : at + 2]
-            return b"\n".join(kept) + b"\n", rejected
+                    kept.append(item)
+            return b"".join(kept), rejected
 
         def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
             skip = {"host", "content-length", "connection", "accept-encoding"}
@@ -179,6 +180,13 @@ def busy_search(url: str) -> Iterator[tuple[str, Busy]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _items(body: bytes) -> Iterator[bytes]:
+    """The items of a bulk request: an action, and but for deletions the document below it."""
+    lines = iter(body.splitlines(keepends=True))
+    for action in lines:
+        yield action if action.startswith(b'{"delete"') else action + next(lines)
 
 
 def _with_rejected(content: bytes, rejected: list[int]) -> bytes:

@@ -56,6 +56,10 @@ class TaskLost(Exception):
     """The task must start anew from what is committed; nothing is lost by it."""
 
 
+class TaskHung(TaskLost):
+    """A call into the client library does not return: only the process's end gets rid of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
     """How a stage reads and commits."""
@@ -72,6 +76,9 @@ class TaskSettings:
     """Messages that may be under way at the destination."""
     publishes_at_stop: bool = False
     """Whether readers miss something until the last commit before a stop has succeeded."""
+
+
+Rebalanced = Callable[[Consumer, list[TopicPartition]], None]
 
 
 class StreamTask:
@@ -111,6 +118,7 @@ class StreamTask:
         self._closed = False
         self._hung = False
         self._joined = False
+        self._raised: Exception | None = None
         self.failure: Exception | None = None
         """Why the dataflow ended before it was told to."""
         self._producer = Producer(producer_config(settings, kafka))
@@ -118,9 +126,9 @@ class StreamTask:
         self._consumer = Consumer(consumer_config(settings, kafka))
         self._consumer.subscribe(
             list(settings.topics),
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_lost,
+            on_assign=self._kept(self._on_assign),
+            on_revoke=self._kept(self._on_revoke),
+            on_lost=self._kept(self._on_lost),
         )
 
     # What the dataflow calls.
@@ -170,6 +178,9 @@ class StreamTask:
             except KafkaException as error:
                 log.warning("abort failed", error=error.args[0].str())
         self._consumer.close()
+        # Ended here and now: the cycle that the callbacks make is collected late, and until then it
+        # would live on beside its successor, with the same name and an open transaction.
+        del self._producer
 
     # Reading.
 
@@ -189,6 +200,8 @@ class StreamTask:
             messages = self._consumer.consume(self._settings.chunk_size, wait)
         except KafkaException as error:
             raise TaskLost(error.args[0].str()) from error
+        if self._raised is not None:
+            raise self._raised
         return self._chunks(messages)
 
     def _stalled(self) -> bool:
@@ -357,7 +370,7 @@ class StreamTask:
                 # The transaction is left to the brokers, who end it when this worker's next
                 # producer begins, or when its time is over.
                 self._hung = True
-                raise TaskLost("a commit hangs") from None
+                raise TaskHung("a commit hangs") from None
             except KafkaException as error:
                 problem = error.args[0]
                 patience = LAST_COMMIT_S if self._settings.publishes_at_stop else 0.0
@@ -399,6 +412,18 @@ class StreamTask:
         return TRANSACTION_TIMEOUT_S * 2
 
     # Rebalancing: the callbacks run inside the consumer's consume().
+
+    def _kept(self, callback: Rebalanced) -> Rebalanced:
+        """Keep what a callback raises until consume() has returned, which would mangle it."""
+
+        def called(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            try:
+                callback(consumer, partitions)
+            except Exception as error:
+                log.warning("rebalancing", error=str(error))
+                self._raised = self._raised or error
+
+        return called
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._joined = True

@@ -15,7 +15,7 @@ from webevents.stages.chunk import Processor
 from webevents.stages.observer import TaskObserver
 from webevents.stages.processors import make_processor
 from webevents.stages.settings import StageSettings
-from webevents.stages.task import LAST_COMMIT_S, StreamTask, TaskLost, TaskSettings
+from webevents.stages.task import LAST_COMMIT_S, StreamTask, TaskHung, TaskLost, TaskSettings
 from webevents.stop import Stop
 
 log = structlog.get_logger()
@@ -64,6 +64,11 @@ def run_stage(
         try:
             _run_task(task_settings, processor, kafka, stop, observer)
             return
+        except TaskHung as error:
+            raise UserError(
+                f"{settings.stage}: {error} in the client library; the process ends, to be started "
+                "again, because nothing else gets rid of it"
+            ) from None
         except (TaskLost, KafkaException) as error:
             if isinstance(error, KafkaException) and _is_hopeless(error):
                 raise
@@ -79,6 +84,8 @@ def run_stage(
             log.warning(
                 "restarting from what is committed", error=str(error), wait_s=round(wait, 1)
             )
+            del processor
+            gc.collect()  # the task's callbacks hold it, with its state: a cycle
             deadline = time.monotonic() + wait
             while time.monotonic() < deadline and not stop():
                 time.sleep(0.05)

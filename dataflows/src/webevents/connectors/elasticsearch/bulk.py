@@ -4,6 +4,7 @@ Nothing is ever given up for want of an answer: an outage lasts until it ends, o
 closed. What the destination refuses for good is reported per document.
 """
 
+import gc
 import gzip
 import threading
 import time
@@ -162,6 +163,9 @@ class BulkWriter:
             if trouble is None:
                 continue
             self._note(number, trouble)
+            # The client's errors are cycles that hold the request's body, megabytes each. Workers
+            # collect cycles rarely (see stages/worker.py): in an outage these were hundreds of MB.
+            gc.collect(1)
             if self._closed.wait(self._backoff.wait(attempt)):
                 return
             attempt += 1
