@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from pipelines import Servers, TestPipeline
 
 from webevents.connectors.kafka_observe import GroupView, Observer
@@ -26,6 +26,7 @@ from webevents.local.workloads import Replica
 from webevents.plan.make import make_plan
 from webevents.plan.model import Workload
 from webevents.stages import worker
+from webevents.stages.sessionize import SessionizeProcessor
 from webevents.stages.settings import StageSettings
 from webevents.stages.worker import run_stage
 from webevents.stop import Stop
@@ -169,6 +170,41 @@ def test_a_worker_that_gives_partitions_up_publishes_before(lab: Lab) -> None:
     emitted = {n: ledgers[lab.topics.enriched.name, n].emitted for n in range(PARTITIONS)}
     assert {n for n, count in emitted.items() if count} == moved
     assert sum(emitted.values()) == len(lab.sessions())
+
+
+def test_a_worker_that_cannot_take_partitions_up_starts_anew_and_leaves_no_client_behind(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The brokers do not answer in a rebalance, twice; an old producer would live on with its name
+    and its transaction."""
+    clients: list[int] = []
+    taken_up = SessionizeProcessor.assigned
+
+    def assigned(
+        self: SessionizeProcessor, topic: str, partition: int, note: dict[str, int]
+    ) -> None:
+        if len(clients) < 3:
+            clients.append(kafka_clients())
+        if len(clients) < 3:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        taken_up(self, topic, partition, note)
+
+    monkeypatch.setattr(SessionizeProcessor, "assigned", assigned)
+    stop = Stop()
+
+    def stop_when_read() -> None:
+        lab.wait_until_read()
+        stop.ask()
+
+    lab.run(stop, stop_when_read)
+    lab.check()
+    assert clients[0] == clients[1] == clients[2]
+
+
+def kafka_clients() -> int:
+    """How many clients of librdkafka this process has."""
+    names = (task.read_text() for task in Path("/proc/self/task").glob("*/comm"))
+    return sum(name.strip() == "rdk:main" for name in names)
 
 
 def test_a_worker_whose_last_commit_cannot_be_had_says_so(

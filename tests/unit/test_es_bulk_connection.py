@@ -4,12 +4,14 @@ The server is a real HTTP server that plays answers, because the embedded Elasti
 security.
 """
 
+import gc
 import json
 import shutil
 import ssl
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +27,7 @@ from webevents.connectors.elasticsearch import (
     count,
 )
 from webevents.errors import UserError
+from webevents.local.ports import free_port
 from webevents.logic.documents import Document
 from webevents.spec.elasticsearch import ElasticsearchSpec
 
@@ -252,3 +255,29 @@ def test_a_rotated_authority_is_taken_up(tmp_path: Path) -> None:
     finally:
         writer.close()
         server.close()
+
+
+def test_requests_that_were_in_vain_do_not_pile_up() -> None:
+    """The client's errors hold the request in a cycle, and workers collect those rarely."""
+    client = connect(ElasticsearchSpec(urls=(f"http://127.0.0.1:{free_port()}",)))
+    writer = BulkWriter(client, max_in_flight=1, backoff=Backoff(0.001, 0.001))
+    body = b'{"a":"' + b"x" * 100_000 + b'"}'
+
+    def traced_after(attempts: int) -> int:
+        deadline = time.monotonic() + 30
+        while (writer.outage.attempts if writer.outage else 0) < attempts:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return tracemalloc.get_traced_memory()[0]
+
+    gc.disable()
+    tracemalloc.start()
+    try:
+        writer.submit([Document("i", str(number), body) for number in range(20)])
+        early = traced_after(5)
+        assert traced_after(35) - early < 10_000_000  # 2 MB an attempt
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+        writer.close()
+        client.close()
