@@ -97,6 +97,8 @@ class Observer:
                     (partition.topic, partition.partition): future.result().offset
                     for partition, future in asked.items()
                 }
+                if since_ms is None and min(found.values()) < 0:
+                    raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
                 return {each: ends[each] if at < 0 else at for each, at in found.items()}
             except KafkaException as error:
                 if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:

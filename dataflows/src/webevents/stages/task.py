@@ -426,6 +426,9 @@ class StreamTask:
         return called
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._lost:
+            # It starts anew. The committed offsets cannot be had before its own transaction ends.
+            return
         self._joined = True
         if not partitions:
             self._observer.joined()
