@@ -34,7 +34,10 @@ def test_random_faults(
     tmp_path: Path,
     seen: Callable[[str], None],
 ) -> None:
-    pipeline = TestPipeline(Servers(kafka.bootstrap, elasticsearch.url), tmp_path, SPEC)
+    # Sessions that end soon, so that as many are open in the last third as in the first.
+    brief = {"gap": "2m", "allowedLateness": "2m"}
+    spec = SPEC | {"sessions": SPEC["sessions"] | brief}
+    pipeline = TestPipeline(Servers(kafka.bootstrap, elasticsearch.url), tmp_path, spec)
     chance, done = random.Random(SEED), Counter[str]()
     memory: list[tuple[float, float]] = []
     print(f"\n  SEED={SEED}", flush=True)
