@@ -23,8 +23,7 @@ class AnalyzeProcessor(Processor):
         self._spec = settings.analytics
         self._state = state
         self._output, self._state_topic = settings.output_topic, settings.state_topic
-        self._partitions: dict[int, PartitionVisitors] = {}
-        self._kept: dict[int, StatePartition] = {}
+        self._partitions: dict[int, tuple[PartitionVisitors, StatePartition]] = {}
 
     def assigned(self, topic: str, partition: int, note: dict[str, int]) -> None:
         """Read the partition's visitors back."""
@@ -33,18 +32,17 @@ class AnalyzeProcessor(Processor):
         kept = StatePartition(self._state, self._state_topic, partition, note)
         for state in kept.read():
             visitors.restore(state)
-        self._partitions[partition], self._kept[partition] = visitors, kept
+        self._partitions[partition] = visitors, kept
 
     def revoked(self, topic: str, partition: int) -> None:
         """Forget the partition's visitors; its next owner reads them back."""
         self._partitions.pop(partition, None)
-        self._kept.pop(partition, None)
 
     def process(self, chunk: Chunk) -> Outcome:
         """Add the session records of a chunk to their visitors."""
         counts = Counts(received=len(chunk.offsets))
         records: list[Record] = []
-        visitors = self._partitions[chunk.partition]
+        visitors, _ = self._partitions[chunk.partition]
         add, bots = visitors.add, self._spec.bots
         for position, value in enumerate(chunk.values):
             if value is None:
@@ -68,7 +66,7 @@ class AnalyzeProcessor(Processor):
 
     def flush(self, topic: str, partition: int) -> Flush:
         """Documents and changed state since the last commit."""
-        visitors, kept = self._partitions[partition], self._kept[partition]
+        visitors, kept = self._partitions[partition]
         made = visitors.commit()
         records = [Record(self._output, key, value) for key, value in made.documents]
         records += kept.records(made.state)
@@ -76,4 +74,4 @@ class AnalyzeProcessor(Processor):
 
     def status(self) -> StageStatus:
         """How many visitors are remembered."""
-        return StageStatus(visitors=sum(each.size for each in self._partitions.values()))
+        return StageStatus(visitors=sum(each.size for each, _ in self._partitions.values()))

@@ -38,16 +38,19 @@ class StatePartition:
     def read(self) -> Iterator[bytes]:
         """What the last owner wrote.
 
-        :raises UserError: when it wrote something and the topic is as new: whoever went on without
-            it would make other results of what was under way.
+        :raises UserError: at the end, when it wrote something and the topic is as new: whoever went
+            on without it would make other results of what was under way.
         """
-        if self._written and self._reader.is_untouched(self._topic, self._partition):
+        empty = True
+        for value in self._reader.read(self._topic, self._partition):
+            empty = False
+            yield value
+        if empty and self._written and self._reader.is_untouched(self._topic, self._partition):
             raise UserError(
                 f"the state in topic {self._topic} is gone: it was deleted or made anew, while "
                 "offsets say that it had been written. Stop the stage and have it read again what "
                 "Kafka still has: webevents rewind (docs/runbooks/state-lost.md)"
             )
-        return self._reader.read(self._topic, self._partition)
 
     def records(self, changes: Iterable[tuple[str, bytes | None]]) -> list[Record]:
         """The messages that write changes of keys; None deletes one."""

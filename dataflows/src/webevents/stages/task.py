@@ -114,11 +114,11 @@ class StreamTask:
         self._last_commit = time.monotonic()
         self._stalled_since: float | None = None
         self._paused = False
-        self._lost = False
         self._closed = False
         self._hung = False
         self._joined = False
         self._raised: Exception | None = None
+        """What a rebalance came to; told by the next read."""
         self.failure: Exception | None = None
         """Why the dataflow ended before it was told to."""
         self._producer = Producer(producer_config(settings, kafka))
@@ -153,8 +153,6 @@ class StreamTask:
             self._next_look = now + LOOK_EVERY_S
             self._observer.looked(Look(self._ends(now), self._processor.status()))
         chunks = self._poll()
-        if self._lost:
-            raise TaskLost("the partitions were given to another worker")
         self._in_flow = len(chunks)
         return chunks
 
@@ -426,7 +424,7 @@ class StreamTask:
         return called
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._lost:
+        if self._raised is not None:
             # It starts anew. The committed offsets cannot be had before its own transaction ends.
             return
         self._joined = True
@@ -472,7 +470,7 @@ class StreamTask:
         self._commit()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._lost = True
+        raise TaskLost("the partitions were given to another worker")
 
 
 STOP_WAIT_S = 2.0
