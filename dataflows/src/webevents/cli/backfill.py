@@ -25,9 +25,6 @@ from webevents.spec.backfill import BackfillSpec, WebEventBackfill
 from webevents.spec.pipeline import WebEventPipeline
 
 Name = Annotated[str, typer.Argument(help="The backfill's name.")]
-Pipeline = Annotated[
-    str | None, typer.Option("--pipeline", help="The pipeline, where several run here.")
-]
 SpecFile = Annotated[Path | None, typer.Option("--spec", help="A WebEventBackfill (YAML or JSON).")]
 FirstDay = Annotated[str | None, typer.Option(help="First day, YYYY-MM-DD in UTC.")]
 LastDay = Annotated[str | None, typer.Option(help="Last day; the first when absent.")]
@@ -41,7 +38,6 @@ Missing = Annotated[
     str | None, typer.Option(help="Documents that only the old index has: stop, keep or accept.")
 ]
 NoSwap = Annotated[bool, typer.Option("--no-swap", help="Compare, and leave the swap to me.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -66,10 +62,10 @@ def run(
     content: Content = None,
     missing: Missing = None,
     no_swap: NoSwap = False,
-    pipeline: Pipeline = None,
+    pipeline: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Run a backfill, or go on with one that was stopped; the same command does both."""
     known = c.known_pipeline(pipeline, file, c.kafka_spec(kafka))
@@ -95,10 +91,10 @@ def plan(
     content: Content = None,
     missing: Missing = None,
     no_swap: NoSwap = False,
-    pipeline: Pipeline = None,
+    pipeline: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Show what a backfill would read and write; nothing is changed."""
     known = c.known_pipeline(pipeline, file, c.kafka_spec(kafka))
@@ -112,10 +108,10 @@ def plan(
 
 def status(
     name: Annotated[str | None, typer.Argument(help="One backfill; all when absent.")] = None,
-    pipeline: Pipeline = None,
+    pipeline: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Show what backfills have done, and what they found."""
     from webevents.connectors.kafka import client_config
@@ -145,10 +141,10 @@ def status(
 
 def swap(
     name: Name,
-    pipeline: Pipeline = None,
+    pipeline: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Compare once more, and put the new indices in the old ones' places."""
     known = c.known_pipeline(pipeline, file, c.kafka_spec(kafka))
@@ -158,10 +154,10 @@ def swap(
 
 def abort(
     name: Name,
-    pipeline: Pipeline = None,
+    pipeline: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Give a backfill up: what it made is removed, the old indices stay as they are."""
     known = c.known_pipeline(pipeline, file, c.kafka_spec(kafka))

@@ -1,4 +1,4 @@
-"""Options that name servers, shared by the commands."""
+"""Options shared by the commands: which pipeline, which servers, what form of answer."""
 
 import os
 import re
@@ -23,6 +23,10 @@ POSTGRES = "A PostgreSQL that is already there"
 PipelineFile = Annotated[
     Path, typer.Option("--file", "-f", help="The WebEventPipeline (YAML or JSON).")
 ]
+Named = Annotated[
+    str | None, typer.Option("--pipeline", help="The pipeline, where several run here.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OptionalFile = Annotated[
     Path | None,
     typer.Option("--file", "-f", help="The WebEventPipeline; one that runs here when absent."),

@@ -41,12 +41,10 @@ def erase(
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds for the stages to read what is there.")
     ] = 60.0,
-    name: Annotated[
-        str | None, typer.Option("--pipeline", help="The pipeline, where several run here.")
-    ] = None,
+    name: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Show, or with --yes erase, what is kept of a person; exits with 1 when something is left."""
     from webevents.operations.erase.person import parse_field

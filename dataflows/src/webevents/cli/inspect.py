@@ -21,10 +21,6 @@ from webevents.plan.ledger import observe
 from webevents.plan.make import make_plan
 
 Name = Annotated[str | None, typer.Argument(help="The pipeline, where several run here.")]
-Named = Annotated[
-    str | None, typer.Option("--pipeline", help="The pipeline's name, where several run here.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +39,7 @@ def ledger(
     partitions: Annotated[
         bool, typer.Option("--partitions", help="Show each partition with its range of offsets.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Show what each stage counted; exits with 1 when an event is not accounted for."""
     pipeline = c.known_pipeline(name, file, c.kafka_spec(kafka))
@@ -87,13 +83,13 @@ def _partition_table(groups: object) -> Table:
 
 def failed(
     context: typer.Context,
-    name: Named = None,
+    name: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
     reason: Annotated[str | None, typer.Option(help="Only failed events with this reason.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only failed events of this stage.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Failed events to list; 0: only counts.")] = 10,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Count the failed events by stage and reason, and list the newest."""
     if context.invoked_subcommand is not None:
@@ -130,7 +126,7 @@ def failed(
 
 
 def replay(
-    name: Named = None,
+    name: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
     reason: Annotated[str | None, typer.Option(help="Only failed events with this reason.")] = None,
@@ -155,7 +151,7 @@ def replay(
     again: Annotated[
         bool, typer.Option("--again", help="Also those that were sent before.")
     ] = False,
-    as_json: AsJson = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Send failed events through the pipeline again, once each, as they are or mended."""
     from webevents.operations.mend import make_repair

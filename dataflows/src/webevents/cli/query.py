@@ -49,7 +49,7 @@ def query(
     postgres_user: c.PostgresUser = None,
     postgres_password_file: c.PostgresPasswordFile = None,
     postgres_ca: c.PostgresCa = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: c.AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show the result of a named query over a pipeline's tables in PostgreSQL."""

@@ -30,12 +30,10 @@ def rewind(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it; without it only what would be done is shown.")
     ] = False,
-    name: Annotated[
-        str | None, typer.Option("--pipeline", help="The pipeline, where several run here.")
-    ] = None,
+    name: c.Named = None,
     file: c.OptionalFile = None,
     kafka: c.Kafka = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Have a stage that is stopped read its topics again; results keep their ids."""
     from webevents.operations.rewind import rewind as set_back

@@ -30,7 +30,7 @@ def trace(
         str | None,
         typer.Option(help="Read no older messages: a span before now (2h) or a time (ISO 8601)."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: c.AsJson = False,
 ) -> None:
     """Show every hop of one event; exits with 1 when it is nowhere."""
     from webevents.connectors.kafka import client_config
