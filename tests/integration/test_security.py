@@ -35,6 +35,7 @@ from webevents.connectors.postgres import connect
 from webevents.events.failed import FailedEvent, decode_failed
 from webevents.local import postgres_server as postgres_module
 from webevents.local.kafka_server import EmbeddedKafka
+from webevents.local.ports import free_port
 from webevents.local.postgres_server import EmbeddedPostgres
 from webevents.local.s3_server import EmbeddedS3
 from webevents.plan.access import permissions
@@ -174,7 +175,11 @@ def _spec(
             "secretKeyFile": lab.file("s3-secret"),
         },
         "generator": {"eventsPerSecond": 5},
-        "collector": {"sites": [{"name": "shop", "writeKeysFile": lab.file("write")}]},
+        "collector": {
+            # Like the page's: two workers of pytest that run this would meet on the usual ports.
+            "port": free_port(),
+            "sites": [{"name": "shop", "writeKeysFile": lab.file("write")}],
+        },
         "enrich": {"privacy": {"hashFields": ["search_query"], "hashKeyFile": lab.file("hash")}},
         "events": {"maxBytes": 20_000},
         "index": {"unknownFields": "fail"},
@@ -182,7 +187,7 @@ def _spec(
         "store": {"enabled": True, "tables": ["sessionMetrics", "processedEvents"]},
         "archive": {"enabled": True, "interval": "1s"},
         "loader": {"enabled": True, "every": "1s"},
-        "live": {"enabled": True, "tokenFile": lab.file("live")},
+        "live": {"enabled": True, "port": free_port(), "tokenFile": lab.file("live")},
         "alerts": {
             "enabled": True,
             "rules": {"failedEvents": {"enabled": True, "above": 0}},
