@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from confluent_kafka.admin import AdminClient
-from measure import Spread, arguments, publish
+from measure import Spread, arguments, interleaved, publish
 
 from webevents.connectors.kafka import Topic, client_config, ensure_topics
 from webevents.local.kafka_server import EmbeddedKafka
@@ -96,30 +97,16 @@ def one(what: str, count: int, address: str, folder: Path) -> None:
 
 def measure(count: int, rounds: int) -> dict[str, dict[str, list[float]]]:
     """All cases, in interleaved rounds."""
-    found: dict[str, dict[str, list[float]]] = {
-        what: {"per_core": [], "per_s": []} for what in CASES
-    }
     with tempfile.TemporaryDirectory() as name, EmbeddedKafka(Path(name) / "kafka") as server:
         make_files(Path(name), count)
-        for turn in range(rounds):
-            for what in CASES:
-                command = [
-                    sys.executable,
-                    __file__,
-                    "--one",
-                    what,
-                    str(count),
-                    server.bootstrap,
-                    name,
-                ]
-                told: dict[str, float] = json.loads(
-                    subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-                )
-                for figure, value in told.items():
-                    found[what][figure].append(value)
-                shown = f"{told['per_core']:>10,.0f} events per CPU second"
-                print(f"round {turn + 1}/{rounds}  {what:34} {shown}", flush=True)
-    return found
+
+        def alone(what: str) -> dict[str, float]:
+            told = [what, str(count), server.bootstrap, name]
+            command = [sys.executable, __file__, "--one", *told]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+            return dict(json.loads(done.stdout))
+
+        return interleaved({what: partial(alone, what) for what in CASES}, rounds)
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> str:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from requirements import require
 
-from webevents.errors import UserError
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
-from webevents.local.jars import ensure_jars
-from webevents.local.java import find_jdk
 from webevents.local.kafka_server import EmbeddedKafka
 
 Told = Callable[[str], None]
@@ -22,11 +20,7 @@ def servers(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     with ExitStack() as stack:
 
         def start(kind: type[Any], **arguments: Any) -> Any:
-            try:
-                find_jdk()
-                ensure_jars(*kind.jar_sets)
-            except UserError as error:
-                pytest.skip(str(error))
+            require(kind)
             return stack.enter_context(kind(tmp_path / kind.name.lower(), **arguments))
 
         yield start

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos_load import SPEC, Progress, caught_up, check, wait_for
-from pipelines import Servers, TestPipeline
+from chaos_load import Progress, caught_up, freeze, under_load, wait_for
+from pipelines import Servers
 
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.kafka_server import EmbeddedKafka
@@ -25,19 +25,16 @@ def test_workers_are_killed(
     tmp_path: Path,
     seen: Callable[[str], None],
 ) -> None:
-    pipeline = TestPipeline(Servers(kafka.bootstrap, elasticsearch.url), tmp_path, SPEC)
     took = []
-    with pipeline.running() as run:
-        caught_up(pipeline)
-        progress = Progress(pipeline)
+    servers = Servers(kafka.bootstrap, elasticsearch.url)
+    with under_load(servers, tmp_path, seen) as load:
+        progress = Progress(load.pipeline)
         for number in range(KILLS):
             stage = STAGES[number % len(STAGES)]
-            run.kill_worker(stage, 60)
+            load.run.kill_worker(stage, 60)
             took.append(until_it_works(progress, stage))
         progress.close()
-        run.interrupt()
-        report = run.finish(300)
-    check(pipeline, report, seen, f"{KILLS} kills, work resumed within {max(took):.1f} s")
+        load.told = f"{KILLS} kills, work resumed within {max(took):.1f} s"
     assert max(took) <= 30
 
 
@@ -54,24 +51,21 @@ def test_workers_are_asked_to_end(
     tmp_path: Path,
     seen: Callable[[str], None],
 ) -> None:
-    pipeline = TestPipeline(Servers(kafka.bootstrap, elasticsearch.url), tmp_path, SPEC)
     took = []
-    with pipeline.running() as run:
-        caught_up(pipeline)
-        progress = Progress(pipeline)
+    servers = Servers(kafka.bootstrap, elasticsearch.url)
+    with under_load(servers, tmp_path, seen) as load:
+        progress = Progress(load.pipeline)
         for stage in STAGES * 2:
-            [pid] = run.workers(stage)
+            [pid] = load.run.workers(stage)
             began = time.monotonic()
             os.kill(pid, signal.SIGTERM)
-            while pid in run.workers(stage):
+            while pid in load.run.workers(stage):
                 assert time.monotonic() < began + 60
                 time.sleep(0.01)
             took.append(time.monotonic() - began)
             until_it_works(progress, stage)
         progress.close()
-        run.interrupt()
-        report = run.finish(300)
-    check(pipeline, report, seen, f"each had ended within {max(took):.1f} s of its SIGTERM")
+        load.told = f"each had ended within {max(took):.1f} s of its SIGTERM"
     assert max(took) <= 5
 
 
@@ -83,15 +77,10 @@ def test_a_server_freezes(
     tmp_path: Path,
     seen: Callable[[str], None],
 ) -> None:
-    pipeline = TestPipeline(Servers(kafka.bootstrap, elasticsearch.url), tmp_path, SPEC)
     frozen = {"kafka": kafka, "elasticsearch": elasticsearch}[server]
-    with pipeline.running() as run:
-        caught_up(pipeline)
+    servers = Servers(kafka.bootstrap, elasticsearch.url)
+    with under_load(servers, tmp_path, seen) as load:
         assert frozen.pid
-        os.kill(frozen.pid, signal.SIGSTOP)
-        time.sleep(45)
-        os.kill(frozen.pid, signal.SIGCONT)
-        caught_up(pipeline)
-        run.interrupt()
-        report = run.finish(300)
-    check(pipeline, report, seen, f"{frozen.name} stood still for 45 s")
+        freeze(frozen.pid, 45)
+        caught_up(load.pipeline)
+        load.told = f"{frozen.name} stood still for 45 s"

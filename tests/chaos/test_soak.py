@@ -6,7 +6,6 @@ is killed or frozen for longer than its group waits, a server is restarted, kill
 
 import os
 import random
-import signal
 import statistics
 import time
 from collections import Counter
@@ -14,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos_load import SPEC, caught_up, check, megabytes
-from pipelines import Run, Servers, TestPipeline
+from chaos_load import SPEC, caught_up, freeze, megabytes, under_load
+from pipelines import Run, Servers
 
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.kafka_server import EmbeddedKafka
@@ -37,28 +36,25 @@ def test_random_faults(
     # Sessions that end soon, so that as many are open in the last third as in the first.
     brief = {"gap": "2m", "allowedLateness": "2m"}
     spec = SPEC | {"sessions": SPEC["sessions"] | brief}
-    pipeline = TestPipeline(Servers(kafka.bootstrap, elasticsearch.url), tmp_path, spec)
     chance, done = random.Random(SEED), Counter[str]()
     memory: list[tuple[float, float]] = []
     print(f"\n  SEED={SEED}", flush=True)
-    with pipeline.running() as run:
-        caught_up(pipeline)
+    servers = Servers(kafka.bootstrap, elasticsearch.url)
+    with under_load(servers, tmp_path, seen, spec, drain_s=600) as load:
         began = time.monotonic()
         while (at := time.monotonic() - began) < MINUTES * 60:
-            fault = strike(chance, run, kafka, elasticsearch)
+            fault = strike(chance, load.run, kafka, elasticsearch)
             done[fault] += 1
-            caught_up(pipeline)
-            memory.append((at, megabytes(run)))
+            caught_up(load.pipeline)
+            memory.append((at, megabytes(load.run)))
             print(f"  {at:5.0f} s  {fault:28} {memory[-1][1]:.0f} MB", flush=True)
             time.sleep(chance.uniform(20, 60))
-        run.interrupt()
-        report = run.finish(600)
-    third = len(memory) // 3 or 1
-    early = statistics.median(each for _, each in memory[:third])
-    late = statistics.median(each for _, each in memory[-third:])
-    faults = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
-    grown = f"stages' memory {early:.0f} MB in the first third, {late:.0f} MB in the last"
-    check(pipeline, report, seen, f"{MINUTES:.0f} min, seed {SEED}: {faults}; {grown}")
+        third = len(memory) // 3 or 1
+        early = statistics.median(each for _, each in memory[:third])
+        late = statistics.median(each for _, each in memory[-third:])
+        faults = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
+        grown = f"stages' memory {early:.0f} MB in the first third, {late:.0f} MB in the last"
+        load.told = f"{MINUTES:.0f} min, seed {SEED}: {faults}; {grown}"
     assert late <= early * 1.15 + 20
 
 
@@ -88,10 +84,3 @@ def strike(
             server.stop()
             server.start()
             return f"{server.name} restarted"
-
-
-def freeze(pid: int, seconds: float) -> None:
-    """Stop a process for a while."""
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(seconds)
-    os.kill(pid, signal.SIGCONT)

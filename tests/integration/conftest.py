@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 import pytest
+from requirements import require
 
-from webevents.errors import UserError
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
-from webevents.local.jars import ensure_jars
-from webevents.local.java import find_jdk
 from webevents.local.kafka_server import EmbeddedKafka
 from webevents.local.opensearch_server import EmbeddedOpenSearch
 from webevents.local.postgres_server import EmbeddedPostgres
@@ -67,15 +65,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         shared.close()
 
 
-def _require(kind: type[LocalServer]) -> None:
-    try:
-        if kind.jar_sets:
-            find_jdk()
-            ensure_jars(*kind.jar_sets)
-    except UserError as error:
-        pytest.skip(str(error))
-
-
 def _session_port(server: LocalServer, folder: Path, config: pytest.Config, label: str) -> int:
     shared = _SharedServer(folder / label, server)
     config.stash.setdefault(_OPEN, []).append(shared)
@@ -91,7 +80,7 @@ def _servers_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) ->
 @pytest.fixture(scope="session")
 def kafka(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
     """The session's Kafka: its bootstrap address. Topics of a test want names of their own."""
-    _require(EmbeddedKafka)
+    require(EmbeddedKafka)
     server = EmbeddedKafka(_servers_folder / "kafka" / "home")
     port = _session_port(server, _servers_folder, request.config, "kafka")
     return f"127.0.0.1:{port}"
@@ -100,7 +89,7 @@ def kafka(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def elasticsearch(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
     """The session's Elasticsearch: its URL. Indices of a test want names of their own."""
-    _require(EmbeddedElasticsearch)
+    require(EmbeddedElasticsearch)
     server = EmbeddedElasticsearch(_servers_folder / "elasticsearch" / "home")
     port = _session_port(server, _servers_folder, request.config, "elasticsearch")
     return f"http://127.0.0.1:{port}"
@@ -109,7 +98,7 @@ def elasticsearch(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def opensearch(_servers_folder: Path, request: pytest.FixtureRequest) -> str:
     """The session's OpenSearch: its URL. Indices of a test want names of their own."""
-    _require(EmbeddedOpenSearch)
+    require(EmbeddedOpenSearch)
     server = EmbeddedOpenSearch(_servers_folder / "opensearch" / "home")
     port = _session_port(server, _servers_folder, request.config, "opensearch")
     return f"http://127.0.0.1:{port}"
@@ -125,7 +114,7 @@ def postgres(_servers_folder: Path, request: pytest.FixtureRequest) -> PostgresS
 
 
 def _factory(kind: type[Server], folder: Path) -> Iterator[Callable[..., Server]]:
-    _require(kind)
+    require(kind)
     made: list[Server] = []
 
     def make(**arguments: object) -> Server:

@@ -4,7 +4,6 @@ In each case the generator sends some 500 events a second, 1% of them corrupt an
 Ctrl-C; then everything is held against the raw topic (tests/support/accounts.py).
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -15,15 +14,14 @@ from typing import Any
 
 import pytest
 from accounts import check_everything, read
+from chaos_load import searchable
 from pipelines import Servers, TestPipeline, children
 
-from webevents.connectors.elasticsearch import Unreachable, connect, documents_by_index
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.kafka_server import EmbeddedKafka
 from webevents.local.ports import is_listening
 from webevents.sources.output import KafkaOutput
 from webevents.sources.simulator import run_simulator
-from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.generator import FaultsSpec, GeneratorSpec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -37,15 +35,10 @@ SPEC: dict[str, Any] = {
 
 def wait_for_documents(pipeline: TestPipeline, count: int, seconds: float = 180) -> int:
     """Wait until so many events are searchable; how many there are."""
-    client = connect(ElasticsearchSpec(urls=(pipeline.servers.elasticsearch,)))
     deadline = time.monotonic() + seconds
-    found = 0
-    while found < count:
+    while (found := searchable(pipeline)) < count:
         assert time.monotonic() < deadline, f"{found} of {count} documents after {seconds} s"
         time.sleep(0.3)
-        with contextlib.suppress(Unreachable):  # just starting
-            found = sum(documents_by_index(client, f"{pipeline.name}-events-*").values())
-    client.close()
     return found
 
 

@@ -1,13 +1,16 @@
 """The load under which faults happen, and what is asked of the pipeline meanwhile and after."""
 
 import contextlib
+import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 from accounts import check_everything
-from pipelines import Run, TestPipeline
+from pipelines import Run, Servers, TestPipeline
 
 from webevents.connectors.elasticsearch import Unreachable, connect, documents_by_index
 from webevents.connectors.kafka_observe import Observer
@@ -75,6 +78,44 @@ def megabytes(run: Run) -> float:
         with contextlib.suppress(psutil.Error):
             total += psutil.Process(pid).memory_info().rss
     return total / 1e6
+
+
+class Load:
+    """A pipeline that runs under load."""
+
+    def __init__(self, pipeline: TestPipeline, run: Run) -> None:
+        self.pipeline, self.run = pipeline, run
+        self.told = ""
+        """What happened, for the table; to be said before the block ends."""
+        self.report: dict[str, Any] = {}
+        """The run's, once the block has ended."""
+
+
+@contextlib.contextmanager
+def under_load(
+    servers: Servers,
+    folder: Path,
+    seen: Callable[[str], None],
+    spec: dict[str, Any] = SPEC,
+    drain_s: float = 300,
+) -> Iterator[Load]:
+    """Run a pipeline while the block brings faults about; then hold everything against the raw
+    topic."""
+    pipeline = TestPipeline(servers, folder, spec)
+    with pipeline.running() as run:
+        caught_up(pipeline)
+        load = Load(pipeline, run)
+        yield load
+        run.interrupt()
+        load.report = run.finish(drain_s)
+    check(pipeline, load.report, seen, load.told)
+
+
+def freeze(pid: int, seconds: float) -> None:
+    """Stop a process for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
 
 
 def check(

@@ -1,6 +1,5 @@
 """Between a pipeline and its servers: a TCP proxy with faults, and a search engine too busy."""
 
-import http.client
 import json
 import random
 import socket
@@ -9,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from forwarding import Forwarding
 
 from webevents.local.ports import LOOPBACK
 
@@ -117,31 +118,24 @@ def busy_search(url: str) -> Iterator[tuple[str, Busy]]:
     target, busy = urlsplit(url), Busy()
     chance, lock = random.Random(9), threading.Lock()
 
-    class Proxy(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Proxy(Forwarding):
         def _forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = self.body()
             if busy.revoked:
-                self.send_response(401)
-                self.send_header("content-length", "0")
-                self.end_headers()
+                self.answer(401, [], b"")
                 return
             rejected: list[int] = []
             if self.path.partition("?")[0].endswith("/_bulk") and busy.share:
                 body, rejected = self._thin(body)
-            status, headers, content = self._ask(body)
+            without = frozenset({"accept-encoding"})  # answers are read here
+            status, headers, content = self.ask(
+                target.hostname or "", target.port, body, without=without
+            )
             if rejected and status == 200:
                 content = _with_rejected(content, rejected)
                 with lock:
                     busy.rejected += len(rejected)
-            self.send_response(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
+            self.answer(status, headers, content)
 
         def _thin(self, body: bytes) -> tuple[bytes, list[int]]:
             items = list(_items(body))
@@ -155,23 +149,6 @@ def busy_search(url: str) -> Iterator[tuple[str, Busy]]:
                 else:
                     kept.append(item)
             return b"".join(kept), rejected
-
-        def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-            skip = {"host", "content-length", "connection", "accept-encoding"}
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in skip}
-            upstream = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
-            upstream.request(self.command, self.path, body, headers)
-            answer = upstream.getresponse()
-            content = answer.read()
-            drop = {"content-length", "transfer-encoding", "connection"}
-            kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in drop]
-            upstream.close()
-            return answer.status, kept, content
-
-        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _forward  # noqa: N815 - the server's names
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
 
     server = ThreadingHTTPServer((LOOPBACK, 0), Proxy)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -5,15 +5,15 @@ is real.
 """
 
 import base64
-import http.client
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import trustme
+from forwarding import Forwarding
 
 
 @contextmanager
@@ -25,38 +25,14 @@ def secured(
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
     allowed = {f"Basic {basic}", f"ApiKey {key}"}
 
-    class Proxy(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Proxy(Forwarding):
         def _forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = self.body()
             if self.headers.get("authorization") not in allowed:
-                self._answer(401, [], b"{}")
+                self.answer(401, [], b"{}")
                 return
-            skip = {"host", "authorization", "content-length", "connection"}
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in skip}
-            upstream = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
-            upstream.request(self.command, self.path, body, headers)
-            answer = upstream.getresponse()
-            content = answer.read()
-            drop = {"content-length", "transfer-encoding", "connection"}
-            kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in drop]
-            self._answer(answer.status, kept, content)
-            upstream.close()
-
-        def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
-            self.send_response(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _forward  # noqa: N815 - the server's names
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+            without = frozenset({"authorization"})
+            self.answer(*self.ask(target.hostname or "", target.port, body, without=without))
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
