@@ -109,6 +109,7 @@ def test_all_faults_are_named_at_once() -> None:
     ("text", "says"),
     [
         (": : :", "is not YAML"),
+        ("0000-0-0 0:00:00", "is not YAML: year 0 is out of range"),
         ("", "holds 0 documents"),
         ("a: 1\n---\nb: 2\n", "holds 2 documents"),
         ("- a", "not a WebEventPipeline but a list"),

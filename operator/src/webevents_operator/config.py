@@ -4,7 +4,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from webevents import __version__
@@ -14,6 +13,7 @@ from webevents.spec.elasticsearch import ElasticsearchSpec
 from webevents.spec.kafka import KafkaSpec
 from webevents.spec.kibana import KibanaSpec
 from webevents.spec.kubernetes import AmountsSpec, ResourcesSpec, WorkloadName
+from webevents.spec.load import read_yaml
 from webevents.spec.postgres import PostgresSpec
 from webevents.spec.s3 import S3Spec
 
@@ -75,13 +75,9 @@ def load_config(path: Path | None) -> OperatorConfig:
     """
     if path is None:
         return OperatorConfig()
+    document = read_yaml(path) or {}
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return OperatorConfig.model_validate(document)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from None
     except ValidationError as error:
         faults = [
             f"  {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()

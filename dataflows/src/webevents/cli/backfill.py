@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 import structlog
 import typer
-import yaml
 from confluent_kafka import KafkaException
 from pydantic import ValidationError
 from rich.console import Console
@@ -22,6 +21,7 @@ from webevents.operations.backfill.run import Backfill, LessThanBefore, told
 from webevents.operations.backfill.settings import BackfillSettings
 from webevents.operations.backfill.state import ENDED, State, ended_before, states
 from webevents.spec.backfill import BackfillSpec, WebEventBackfill
+from webevents.spec.load import read_yaml
 from webevents.spec.pipeline import WebEventPipeline
 
 Name = Annotated[str, typer.Argument(help="The backfill's name.")]
@@ -244,15 +244,11 @@ def _parse(values: dict[str, Any], where: str) -> BackfillSpec:
 
 
 def _read(path: Path, name: str) -> BackfillSpec:
+    document = read_yaml(path)
+    if isinstance(document, dict):
+        document.pop("status", None)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(document, dict):
-            document.pop("status", None)
         read = WebEventBackfill.model_validate(document)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from None
     except ValidationError as error:
         raise UserError(f"{path} is no valid WebEventBackfill: {_faults(error)}") from None
     if read.name != name:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,20 +30,28 @@ def load_pipeline(path: str | Path) -> WebEventPipeline:
     :raises UserError: when the file cannot be read, is no YAML, or is no valid pipeline; the
         message has a line for each fault.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not text in UTF-8") from None
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from None
+    found = read_yaml(path, lambda text: list(yaml.safe_load_all(text)))
+    documents = [document for document in found if document is not None]
     if len(documents) != 1:
         raise UserError(f"{path} holds {len(documents)} documents; one WebEventPipeline is needed")
     folder = Path(os.environ.get(SECRETS_VARIABLE) or Path(path).parent / "secrets")
     return with_secrets_in(parse_pipeline(documents[0], str(path)), folder)
+
+
+def read_yaml(path: Path | str, load: Callable[[str], Any] = yaml.safe_load) -> Any:
+    """What a YAML file holds.
+
+    :param load: makes it of the file's text; one document by default.
+    :raises UserError: when the file cannot be read or is no YAML.
+    """
+    try:
+        return load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text in UTF-8") from None
+    except (yaml.YAMLError, ValueError) as error:  # such as a date in the year 0
+        raise UserError(f"{path} is not YAML: {error}") from None
 
 
 def parse_pipeline(document: Any, where: str) -> WebEventPipeline:
