@@ -7,6 +7,7 @@ Ctrl-C; then everything is held against the raw topic (tests/support/accounts.py
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 from accounts import check_everything, read
 from chaos_load import searchable
 from pipelines import Servers, TestPipeline, children
+from rich.console import Console
 
+from webevents.local import runtime
 from webevents.local.elasticsearch_server import EmbeddedElasticsearch
 from webevents.local.kafka_server import EmbeddedKafka
 from webevents.local.ports import is_listening
@@ -124,6 +127,34 @@ def test_a_worker_that_cannot_publish_when_it_stops_is_started_again_to_do_so(
         report = run.finish(150)
     assert "was started again" in run.log.read_text()
     check_everything(pipeline, report)
+
+
+def test_kafka_that_stands_still_at_the_very_end_is_waited_for(
+    kafka_server: Callable[..., EmbeddedKafka], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = kafka_server()
+    spec = SPEC | {"index": {"enabled": False}}
+    pipeline = TestPipeline(Servers(server.bootstrap, "http://127.0.0.1:1"), tmp_path, spec)
+    drain = runtime._Run._drain
+    frozen: list[threading.Thread] = []
+
+    def drain_and_freeze(run: Any) -> list[str]:
+        problems = drain(run)
+        assert server.pid
+        os.kill(server.pid, signal.SIGSTOP)
+        # Longer than one request, or two, wait for an answer.
+        thaw = threading.Timer(22, os.kill, (server.pid, signal.SIGCONT))
+        thaw.start()
+        frozen.append(thaw)
+        return problems
+
+    monkeypatch.setattr(runtime._Run, "_drain", drain_and_freeze)
+    options = runtime.RunOptions(seconds=5)
+    summary = runtime.run_pipeline(pipeline.connected(), options, Console(quiet=True))
+    assert frozen[0].finished.is_set()
+    assert summary.problems == [], summary.verdict()
+    assert summary.ledger.balanced
+    assert summary.raw_events > 500
 
 
 def assignments(pipeline: TestPipeline, stage: str) -> int:

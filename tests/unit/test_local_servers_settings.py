@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from webevents.errors import UserError
 from webevents.local import embedded, kafka_server
 from webevents.local.java import Jdk
 from webevents.local.kafka_server import EmbeddedKafka
-from webevents.local.ports import free_port, is_listening, require_free
+from webevents.local.ports import free_port, is_listening, port_like, require_free
 from webevents.local.properties import write_properties
 from webevents.local.servers import start_servers
 
@@ -48,6 +50,29 @@ def test_free_ports_differ_and_can_be_bound() -> None:
     assert len(ports) == 50
     for port in ports:
         assert require_free(port, "Kafka") == port
+
+
+def test_a_port_by_name_goes_to_one_of_two_processes_that_choose_at_once() -> None:
+    wanted = free_port_of_another_process()
+    choose = (
+        "from webevents.local.ports import port_like\n"
+        f"print(port_like({wanted}), flush=True)\n"
+        "input()\n"  # holds it, unbound, as a run does whose workload has just been started
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", choose], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout and int(other.stdout.readline()) == wanted
+        assert port_like(wanted) != wanted
+        other.communicate("\n")
+    assert port_like(wanted) == wanted, "a process that has ended holds none"
+    assert port_like(wanted) != wanted, "a second workload of this process"
+
+
+def free_port_of_another_process() -> int:
+    """One that this process has not given to itself."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def test_a_taken_port_is_one_sentence() -> None:

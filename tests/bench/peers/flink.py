@@ -4,6 +4,7 @@ JARS are the connector and what it needs, separated by commas.
 """
 
 import json
+import os
 import sys
 
 from pyflink.common import Configuration, SimpleStringSchema, Types, WatermarkStrategy
@@ -20,6 +21,10 @@ from work import on_dict
 bootstrap, source, target, mode, jars = sys.argv[1:6]
 settings = Configuration()
 settings.set_string("python.execution-mode", mode)
+settings.set_string("python.executable", sys.executable)
+# The interpreter within the JVM (thread) does not know this environment by itself.
+settings.set_string("python.pythonpath", os.pathsep.join(filter(None, sys.path)))
+settings.set_string("restart-strategy.type", "none")  # what fails is to be seen, not repeated
 settings.set_string("pipeline.jars", ";".join(f"file://{jar}" for jar in jars.split(",")))
 settings.set_string("taskmanager.memory.process.size", "2g")
 environment = StreamExecutionEnvironment.get_execution_environment(settings)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 from threading import Lock
+from typing import IO
 
 from webevents.errors import UserError
+from webevents.local.jars import cache_dir
 
 LOOPBACK = "127.0.0.1"
 
 _given: set[int] = set()
+_claims: list[IO[bytes]] = []
+"""Locks on ports that are wanted by name, held for as long as this process lives."""
 _lock = Lock()
 
 
@@ -69,17 +74,36 @@ def require_free(port: int, server: str) -> int:
 def port_like(wanted: int) -> int:
     """The wanted port where it is free and not given to another server, else a free one.
 
+    Nor is it given to two processes that choose at the same time, before either's server has
+    bound it: it stays this process's until it ends.
+
     :raises UserError: when no port can be bound at all
     """
     with _lock:
         try:
-            if wanted not in _given:
-                require_free(wanted, "")
+            if wanted not in _given and _claim(require_free(wanted, "")):
                 _given.add(wanted)
                 return wanted
         except UserError:
             pass
     return free_port()
+
+
+def _claim(port: int) -> bool:
+    """Whether no other process has claimed the port; it is this one's then."""
+    folder = cache_dir() / "ports"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        claim = (folder / str(port)).open("wb")
+    except OSError:
+        return True  # nowhere to say it: who binds it first has it
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
 
 
 def is_listening(port: int, *, timeout: float = 0.2) -> bool:

@@ -21,7 +21,7 @@ from webevents.connectors.elasticsearch import (
     refresh,
 )
 from webevents.connectors.kafka import client_config, ensure_topics
-from webevents.connectors.kafka_observe import Observer
+from webevents.connectors.kafka_observe import Observer, Partition
 from webevents.errors import UserError
 from webevents.local import running
 from webevents.local.browser import Page, has_desktop
@@ -49,6 +49,9 @@ LAST_STOPS = 3
 """How often a stage is stopped at most for its last commit to succeed."""
 DRAIN_STALL_S = 60.0
 """A drain that makes no progress for this long is given up, and said to be unfinished."""
+
+LAST_LOOK_S = 60.0
+"""How long brokers that do not answer are waited for before a run cannot be summed up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +187,7 @@ class _Run:
                     self._capture.start()
                 self._wait()
                 problems = self._drain()
-            ledger = self._look() or self._ledger
-            if ledger is None:
-                raise UserError("Kafka does not answer: look at its log, and start again")
-            return self._sum_up(ledger, problems, time.monotonic() - began)
+            return self._sum_up(problems, time.monotonic() - began)
         finally:
             self._workloads.stop_all()
             if self._capture is not None:
@@ -358,10 +358,29 @@ class _Run:
             if time.monotonic() - since > DRAIN_STALL_S or self._interrupts > 1:
                 return False
 
-    def _sum_up(self, ledger: PipelineLedger, problems: list[str], seconds: float) -> Summary:
+    def _last_look(self) -> tuple[PipelineLedger, dict[Partition, int]]:
+        """What the stages have counted in the end, and where the raw topic begins.
+
+        :raises UserError: when the brokers do not answer, nor come back soon.
+        """
+        deadline = time.monotonic() + LAST_LOOK_S
+        while True:
+            self._keeper.keep_alive(self._watch.say)
+            try:
+                starts = self._observer.offsets([self._pipeline.spec.topics.raw.name], first=True)
+                return observe(self._plan, self._observer), starts
+            except KafkaException as error:
+                if time.monotonic() > deadline or self._gives_up():
+                    raise UserError(
+                        "Kafka does not answer, so the run cannot be summed up: look at its log, "
+                        "and start again"
+                    ) from error
+                time.sleep(LOOK_EVERY_S)
+
+    def _sum_up(self, problems: list[str], seconds: float) -> Summary:
+        ledger, starts = self._last_look()
         self._ledger = ledger
         raw = self._raw_events()
-        starts = self._observer.offsets([self._pipeline.spec.topics.raw.name], first=True)
         for (topic, partition), read in ledger.groups["enrich"].ledgers.items():
             if read.first > starts.get((topic, partition), 0):
                 problems.append(f"{topic}/{partition} was not read before offset {read.first}")
