@@ -1,7 +1,7 @@
 """Places: the built-in registry data, databases, carried places, kinds of addresses."""
 
 import struct
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +311,61 @@ def test_location(latitude: Any, longitude: Any, point: str | None) -> None:
 )
 def test_mask(address: str, how: str, masked: str | None) -> None:
     assert mask_address(address, how) == masked
+
+
+@given(st.one_of(st.ip_addresses(v=4).map(str), st.from_regex(r"[0-9. ]{1,16}", fullmatch=True)))
+def test_an_address_is_read_as_python_reads_it(text: str) -> None:
+    try:
+        expected = ip_address(text.strip())
+    except ValueError:
+        assert parse_address(text) is None
+    else:
+        assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "kind"),
+    [
+        ("9.255.255.255", "9.255.255.255", "public"),
+        ("10.0.0.0", "10.255.255.255", "private"),
+        ("11.0.0.0", "100.63.255.255", "public"),
+        ("100.64.0.0", "100.127.255.255", "private"),
+        ("127.0.0.0", "127.255.255.255", "loopback"),
+        ("169.254.0.0", "169.254.255.255", "private"),
+        ("172.15.255.255", "172.15.255.255", "public"),
+        ("172.16.0.0", "172.31.255.255", "private"),
+        ("192.0.1.0", "192.0.1.255", "public"),
+        ("192.168.0.0", "192.168.255.255", "private"),
+        ("198.18.0.0", "198.19.255.255", "reserved"),
+        ("203.0.114.0", "223.255.255.255", "public"),
+        ("224.0.0.0", "255.255.255.255", "reserved"),
+        ("::", "::", "reserved"),
+        ("::1", "::1", "loopback"),
+        ("::2", "1fff:ffff::", "reserved"),
+        ("2000::", "2000:ffff::", "public"),
+        ("2001:200::", "2001:db7:ffff::", "public"),
+        ("2001:db8::", "2001:db8:ffff::", "reserved"),
+        ("2a00::1", "3ffe:ffff::", "public"),
+        ("4000::", "fbff:ffff::", "reserved"),
+        ("fc00::", "fdff:ffff::", "private"),
+        ("fe80::1", "feff:ffff::", "private"),
+        ("ff02::1", "ffff::", "reserved"),
+    ],
+)
+def test_kinds_reach_from_their_first_to_their_last_address(
+    first: str, last: str, kind: str
+) -> None:
+    assert address_kind(ip_address(first)) == address_kind(ip_address(last)) == kind
+
+
+@given(st.ip_addresses(v=4))
+def test_what_python_calls_global_is_public(address: IPv4Address) -> None:
+    kind = address_kind(address)
+    # Multicast is global to Python too, and what of 192.0.0.0/24 is depends on its version.
+    if address.is_multicast or address in ip_network("192.0.0.0/24"):
+        assert kind == "reserved"
+    else:
+        assert (kind == "public") == address.is_global
 
 
 @given(st.one_of(st.ip_addresses().map(str), st.text(max_size=60)))

@@ -44,5 +44,8 @@ class Cache(dict[K, V]):
 
 
 def _text_size(key: Any) -> int:
-    parts = key if isinstance(key, tuple) else (key,)
-    return sum(len(part) for part in parts if isinstance(part, str | bytes))
+    size = 0
+    for part in key if isinstance(key, tuple) else (key,):
+        if isinstance(part, str | bytes):
+            size += len(part)
+    return size

@@ -26,7 +26,11 @@ class Carried:
 
     def __init__(self, held: Mapping[str, Any], overwrite: Collection[str] = ()) -> None:
         self._held = held
-        self._values = {name: value for name, value in held.items() if not is_empty(value)}
+        self._values = {
+            name: value
+            for name, value in held.items()
+            if value is not UNSET and not is_empty(value)  # most are UNSET: a call less for each
+        }
         self._overwrite = overwrite
 
     def get(self, name: str) -> Any:
