@@ -1,6 +1,6 @@
 """Collectors in real pods: restarted, killed and given other keys while trackers send.
 
-Nothing that was answered with 200 is lost, and nothing counts twice.
+Nothing that was answered with 200 is lost, nothing counts twice, and the live page's pod says so.
 """
 
 import json
@@ -67,7 +67,13 @@ for each in running: each.join()
 print(json.dumps(counts))
 """
 
+STATS = """
+import sys, urllib.request
+sys.stdout.write(urllib.request.urlopen("http://127.0.0.1:8090/api/stats").read().decode())
+"""
+
 SPEC: Object = {
+    "live": {"enabled": True},
     "collector": {"replicas": 2, "sites": [{"name": "shop", "writeKeys": ["one"]}]},
     "topics": {which: {"name": f"{NAME}-{which}"} for which in
                ("raw", "enriched", "sessions", "failed")},
@@ -219,3 +225,21 @@ def test_a_key_is_rotated_without_a_restart(
     assert answer("one") == {"400"}
     assert uids(collecting) == before
     client()
+
+
+def test_the_live_page_and_the_indices_tell_of_all_of_it(
+    collecting: Any, eventually: Callable[..., Any]
+) -> None:
+    def stats() -> Object:
+        return dict(json.loads(collecting.python(STATS, where=f"{NAME}-live-0")))
+
+    raw, _ = collecting.topic(f"{NAME}-raw")
+    failed, _ = collecting.topic(f"{NAME}-failed")
+    assert failed > 0, "the requests that were no events"
+    done = {"in": raw, "out": raw, "lag": 0}
+    told = eventually(stats, lambda now: done.items() <= now["totals"].items(), seconds=120)
+    assert told["kafka"]["up"]
+    assert told["failed"]["total"] == failed
+    assert all(reason["example"] for reason in told["failed"]["reasons"])
+    assert eventually(lambda: collecting.documents(f"failed-{NAME}-*")) == failed
+    assert eventually(lambda: collecting.documents(f"stages-{NAME}-*"))

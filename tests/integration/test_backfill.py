@@ -102,6 +102,13 @@ def topics(pipeline: TestPipeline) -> list[str]:
     return [t for t in known if t.startswith(pipeline.name) and "-backfill-" in t]
 
 
+def groups(pipeline: TestPipeline) -> list[str]:
+    """The backfills' consumer groups that are there."""
+    known = AdminClient(pipeline.servers.config).list_consumer_groups().result().valid
+    found = [group.group_id for group in known]
+    return [g for g in found if g.startswith(pipeline.name) and "-backfill-" in g]
+
+
 @contextmanager
 def reader(pipeline: TestPipeline, at_least: int) -> Iterator[list[str]]:
     """Counts the events all the time, as a dashboard does; what it saw that must not be."""
@@ -204,6 +211,7 @@ def test_days_are_made_anew_while_the_pipeline_runs_and_readers_read(
     (body,) = (each["mappings"] for each in mapping.values())
     assert body["dynamic"] == "strict", "the pipeline's template made it"
     assert topics(pipeline) == []
+    assert groups(pipeline) == []
 
     # Sessions: every one there was, counted with what came late.
     sessions = pipeline.documents("sessions")

@@ -238,9 +238,7 @@ def _run(
         *("--report", str(report), "--data-dir", str(data), "--metrics"),
     ]
     made = Closed(lab, pipeline, kafka.bootstrap, pipeline.raw_topic, {}, [], texts)
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    try:
+    with _running(command, log) as process:
         _until(lambda: "targets for Prometheus" in log.read_text(), process, log)
         urls = re.findall(r"http://127\.0\.0\.1:\d+/metrics", log.read_text())
         (collector,) = re.findall(r"collector (http://\S+)", log.read_text())
@@ -254,12 +252,6 @@ def _run(
         for pid, arguments in children(process.pid):
             texts[f"command line {pid}"] = " ".join(arguments)
             texts[f"environment {pid}"] = Path(f"/proc/{pid}/environ").read_text()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(240) == 0, log.read_text()[-5000:]
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
     made.report = json.loads(report.read_text())
     made.failed = _failed(made)
     texts |= {"screen": log.read_text(), "report": report.read_text()}
@@ -270,12 +262,33 @@ def _run(
     return made
 
 
+@contextlib.contextmanager
+def _running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run, which ends well when the block has."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        yield process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(240) == 0, log.read_text()[-5000:]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
 def _webevents(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "webevents", *arguments], capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def _answer(*arguments: str) -> Any:
+    """What a command tells as JSON; its progress comes after it."""
+    answer, _ = json.JSONDecoder().raw_decode(_webevents(*arguments))
+    return answer
 
 
 def _until(
@@ -485,6 +498,36 @@ def test_tools_log_in_as_themselves(closed: Closed) -> None:
     assert "enriched" in told
     assert "unknown_field" in _webevents("failed", *file)
     assert "Balanced" in _webevents("ledger", *file)
+
+
+def test_tools_replay_backfill_and_erase_as_themselves(closed: Closed) -> None:
+    """The last of this system's tests: what is erased is gone."""
+    file = ["-f", str(closed.pipeline.file)]
+    mend = ["failed", "replay", *file, "--json", "--reason", "invalid_timestamp"]
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 24 * 3600))
+    mend += ["--set", f"event_timestamp={day}T12:00:00Z"]
+    sent = _answer(*mend)
+    assert (sent["sent"], sent["sentBefore"]) == (1, 0)
+    sent = _answer(*mend)
+    assert (sent["sent"], sent["sentBefore"]) == (0, 1)
+
+    again = ["backfill", "run", "again", "--first-day", day, "--content", "events", "--json"]
+    done = _answer(*again, *file)
+    assert done["phase"] == "done", done
+    assert "m-time" in closed.pipeline.documents("events"), "no stage runs that could index it"
+
+    person = ["--field", f"user_domain_id={PERSON['user_domain_id']}"]
+    topics = ("raw", "enriched", "sessions", "analytics", "failed")
+    everywhere = [word for topic in topics for word in ("--truncate", topic)]
+    command = [sys.executable, "-m", "webevents", "run", *file]
+    # The stages forget a person by the tombstones that they read; what is cut they have read.
+    with _running(command, closed.pipeline.folder / "second-run.log"):
+        erased = _answer("erase", *file, *person, *everywhere, "--yes", "--json")
+    assert erased["complete"], erased
+    documents = closed.pipeline.documents("events")
+    assert documents, "other people's"
+    marked = [d for d in documents.values() if d.get("user_domain_id") == PERSON["user_domain_id"]]
+    assert not marked
 
 
 def test_one_log_in_for_all_has_no_acls(tmp_path: Path) -> None:

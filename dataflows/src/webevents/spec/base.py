@@ -42,7 +42,11 @@ def parse_duration(value: Any) -> timedelta:
         return value
     if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
         raise ValueError("a duration is a number with a unit (ms, s, m, h, d): 30m or 1h30m")
-    return sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(value)), timedelta())
+    try:
+        parts = [float(number) * _UNITS[unit] for number, unit in _PART.findall(value)]
+        return sum(parts, timedelta())
+    except OverflowError:
+        raise ValueError("a duration is no longer than 999,999,999d") from None
 
 
 def format_duration(value: timedelta) -> str:

@@ -1,11 +1,13 @@
 """A backfill from its plan to the swap; each step can be killed and goes on when it runs again."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from webevents.connectors.elasticsearch import BulkWriter, connect, ensure_templates
@@ -28,6 +30,10 @@ from webevents.spec.backfill import BackfillSpec
 from webevents.spec.pipeline import WebEventPipeline
 
 TIMEOUT_S = 30.0
+MEMBERS_LEAVE_S = 30.0
+"""A group counts a worker that has ended until its session times out, after 20 s."""
+
+_GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
 
 
 class LessThanBefore(UserError):
@@ -261,18 +267,31 @@ class Backfill:
     def _clean(self, made: Layout) -> None:
         """Remove the topics and groups of the backfill's own."""
         admin = AdminClient(self._kafka | {"log_level": 0})
-        wanted = [topic.name for topic in made.topics]
-        done = admin.delete_topics(wanted, request_timeout=TIMEOUT_S)
-        gone = {"UNKNOWN_TOPIC_OR_PART", "GROUP_ID_NOT_FOUND"}
-        groups = admin.delete_consumer_groups(
-            [stage.group for stage in made.stages], request_timeout=TIMEOUT_S
-        )
-        for what, future in (*done.items(), *groups.items()):
-            try:
-                future.result()
-            except KafkaException as error:
-                if error.args[0].name() not in gone:
-                    self._say(f"{what} is left behind: {error.args[0].str()}")
+        topics = [topic.name for topic in made.topics]
+        left = _failures(admin.delete_topics(topics, request_timeout=TIMEOUT_S))
+        groups = [stage.group for stage in made.stages]
+        deadline = time.monotonic() + MEMBERS_LEAVE_S
+        while True:
+            told = _failures(admin.delete_consumer_groups(groups, request_timeout=TIMEOUT_S))
+            codes = {error.code() for error in told.values()}
+            if KafkaError.NON_EMPTY_GROUP not in codes or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        for what, error in (left | told).items():
+            self._say(f"{what} is left behind: {error.str()}")
+
+
+def _failures(deletions: Mapping[str, Future[None]]) -> dict[str, KafkaError]:
+    """Why what is there was not deleted."""
+    failures: dict[str, KafkaError] = {}
+    for what, future in deletions.items():
+        error = future.exception()
+        if isinstance(error, KafkaException):
+            if error.args[0].code() not in _GONE:
+                failures[what] = error.args[0]
+        elif error is not None:
+            raise error
+    return failures
 
 
 def _counts(observer: Observer, group: str, topics: tuple[str, ...]) -> dict[str, Any]:

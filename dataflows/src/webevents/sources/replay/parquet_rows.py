@@ -53,7 +53,8 @@ class ParquetSource:
                 self._unpacked = source = tempfile.TemporaryFile()  # noqa: SIM115
                 shutil.copyfileobj(self._stream.file, source, BUFFER)
             self._file = parquet.ParquetFile(source)
-        except pyarrow.ArrowException as error:
+            self.columns: tuple[str, ...] | None = tuple(self._file.schema_arrow.names)
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:  # of a column's name
             self.close()
             raise UserError(
                 f"{self._name} is not Parquet, or is cut off: {_first_line(error)}"
@@ -61,7 +62,6 @@ class ParquetSource:
         except READ_ERRORS as error:
             self.close()
             raise read_error(error, self._name, 0) from None
-        self.columns: tuple[str, ...] | None = tuple(self._file.schema_arrow.names)
         if len(set(self.columns)) < len(self.columns):
             self.close()
             raise UserError(f"{self._name} has two columns of the same name; rename one")
