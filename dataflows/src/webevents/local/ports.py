@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
 from threading import Lock
 from typing import IO
 
 from webevents.errors import UserError
 from webevents.local.jars import cache_dir
+from webevents.local.locks import hold
 
 LOOPBACK = "127.0.0.1"
 
 _given: set[int] = set()
-_claims: list[IO[bytes]] = []
+_claims: list[IO[str]] = []
 """Locks on ports that are wanted by name, held for as long as this process lives."""
 _lock = Lock()
 
@@ -91,19 +91,13 @@ def port_like(wanted: int) -> int:
 
 def _claim(port: int) -> bool:
     """Whether no other process has claimed the port; it is this one's then."""
-    folder = cache_dir() / "ports"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        claim = (folder / str(port)).open("wb")
+        claim = hold(cache_dir() / "ports" / str(port))
     except OSError:
         return True  # nowhere to say it: who binds it first has it
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        claim.close()
-        return False
-    _claims.append(claim)
-    return True
+    if claim is not None:
+        _claims.append(claim)
+    return claim is not None
 
 
 def is_listening(port: int, *, timeout: float = 0.2) -> bool:

@@ -355,7 +355,7 @@ class _Run:
                 return True
             if view is not None and view.lag != lag:
                 lag, since = view.lag, time.monotonic()
-            if time.monotonic() - since > DRAIN_STALL_S or self._interrupts > 1:
+            if time.monotonic() - since > DRAIN_STALL_S or self._gives_up():
                 return False
 
     def _last_look(self) -> tuple[PipelineLedger, dict[Partition, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import signal
 from abc import ABC, abstractmethod
@@ -13,6 +12,7 @@ from typing import IO, ClassVar, Self
 
 from webevents.errors import UserError
 from webevents.local.jars import Say
+from webevents.local.locks import hold
 from webevents.local.ports import free_port, require_free
 from webevents.local.process import ProcessFailedError, ServerProcess
 
@@ -115,18 +115,14 @@ class LocalServer(ABC):
         """Lock the data folder: a second Kafka would write into the first one's metadata log
         before it notices (its own lock comes later in its start)."""
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            lock = (self.data_dir / ".lock").open("w")
+            lock = hold(self.data_dir / ".lock")
         except OSError as error:
             raise self._unwritable(error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
+        if lock is None:
             raise UserError(
                 f"{self.name} cannot start: another process uses {self.data_dir}; stop it or "
                 "choose another data folder."
-            ) from error
+            )
         self._give_back_data_dir()
         self._lock = lock
 
