@@ -44,8 +44,5 @@ class Cache(dict[K, V]):
 
 
 def _text_size(key: Any) -> int:
-    size = 0
-    for part in key if isinstance(key, tuple) else (key,):
-        if isinstance(part, str | bytes):
-            size += len(part)
-    return size
+    parts = key if isinstance(key, tuple) else (key,)
+    return sum(len(part) for part in parts if isinstance(part, str | bytes))
