@@ -86,8 +86,9 @@ class Bench:
         target = f"flink-{time.time_ns()}"
         ensure_topics(self._admin, [Topic(target, PARTITIONS, {}, 1)])
         script = str(HERE / "peers" / "flink_sessions.py")
+        checkpoints = str(self.folder / target)
         command = [python_of("flink"), script, self.kafka, self.source, target, flink_jars()]
-        return command, f"flink-{target}", target
+        return [*command, checkpoints], f"flink-{target}", target
 
     def run(self, name: str, make: Callable[[], tuple[list[str], str, str]]) -> dict[str, float]:
         """Measure one run.

@@ -1,27 +1,20 @@
-"""Session windows in Flink's SQL. Usage: flink_sessions.py BOOTSTRAP SOURCE TARGET JARS
+"""Session windows in Flink's SQL. Usage: flink_sessions.py BOOTSTRAP SOURCE TARGET JARS CHECKPOINTS
 
 The usual way: a table over the topic, a watermark of an hour as the sessionize stage's lateness, a
 SESSION window by visitor, and an upsert of nothing: a window is written once, when it closes.
 """
 
-import atexit
-import shutil
-import signal
 import sys
-import tempfile
 
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
-bootstrap, source, target, jars = sys.argv[1:5]
+bootstrap, source, target, jars, checkpoints = sys.argv[1:6]
 environment = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
 settings = environment.get_config()
 settings.set("pipeline.jars", ";".join(f"file://{jar}" for jar in jars.split(",")))
 settings.set("parallelism.default", "1")
 settings.set("execution.checkpointing.interval", "1 s")
 # The usual place of checkpoints, the job manager's memory, takes 5 MB.
-checkpoints = tempfile.mkdtemp(prefix="flink-")
-atexit.register(shutil.rmtree, checkpoints, ignore_errors=True)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 settings.set("execution.checkpointing.storage", "filesystem")
 settings.set("execution.checkpointing.dir", f"file://{checkpoints}")
 settings.set("restart-strategy.type", "none")  # what fails is to be seen, not repeated
