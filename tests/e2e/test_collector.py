@@ -67,11 +67,6 @@ for each in running: each.join()
 print(json.dumps(counts))
 """
 
-STATS = """
-import sys, urllib.request
-sys.stdout.write(urllib.request.urlopen("http://127.0.0.1:8090/api/stats").read().decode())
-"""
-
 SPEC: Object = {
     "live": {"enabled": True},
     "collector": {"replicas": 2, "sites": [{"name": "shop", "writeKeys": ["one"]}]},
@@ -231,7 +226,7 @@ def test_the_live_page_and_the_indices_tell_of_all_of_it(
     collecting: Any, eventually: Callable[..., Any]
 ) -> None:
     def stats() -> Object:
-        return dict(json.loads(collecting.python(STATS, where=f"{NAME}-live-0")))
+        return dict(collecting.get("http://127.0.0.1:8090/api/stats", f"{NAME}-live-0"))
 
     raw, _ = collecting.topic(f"{NAME}-raw")
     failed, _ = collecting.topic(f"{NAME}-failed")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,14 +99,17 @@ def shadows(pipeline: TestPipeline) -> list[str]:
 def topics(pipeline: TestPipeline) -> list[str]:
     """The backfills' topics that are there, apart from the one of their states."""
     known = AdminClient(pipeline.servers.config).list_topics(timeout=30).topics
-    return [t for t in known if t.startswith(pipeline.name) and "-backfill-" in t]
+    return backfills_own(pipeline, known)
 
 
 def groups(pipeline: TestPipeline) -> list[str]:
     """The backfills' consumer groups that are there."""
     known = AdminClient(pipeline.servers.config).list_consumer_groups().result().valid
-    found = [group.group_id for group in known]
-    return [g for g in found if g.startswith(pipeline.name) and "-backfill-" in g]
+    return backfills_own(pipeline, [group.group_id for group in known])
+
+
+def backfills_own(pipeline: TestPipeline, names: Iterable[str]) -> list[str]:
+    return [n for n in names if n.startswith(pipeline.name) and "-backfill-" in n]
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def test_kafka_that_stands_still_at_the_very_end_is_waited_for(
     spec = SPEC | {"index": {"enabled": False}}
     pipeline = TestPipeline(Servers(server.bootstrap, "http://127.0.0.1:1"), tmp_path, spec)
     drain = runtime._Run._drain
-    frozen: list[threading.Thread] = []
+    frozen: list[threading.Timer] = []
 
     def drain_and_freeze(run: Any) -> list[str]:
         problems = drain(run)

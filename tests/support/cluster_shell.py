@@ -126,10 +126,13 @@ class Cluster:
         self.elasticsearch(f"{index}/_refresh")
         return int(self.elasticsearch(f"{index}/_count").get("count", 0))
 
+    def get(self, url: str, where: str) -> Any:
+        """What a server answers to a pod, as JSON."""
+        return json.loads(self.python(_GET, url, "GET", where=where))
+
     def elasticsearch(self, path: str) -> Any:
         """GET of Elasticsearch."""
-        url = f"http://elasticsearch:9200/{path}"
-        return json.loads(self.python(_GET, url, "GET", where="elasticsearch-0"))
+        return self.get(f"http://elasticsearch:9200/{path}", "elasticsearch-0")
 
     def sql(self, statement: str) -> str:
         """What PostgreSQL answers, by its own terminal; columns parted by |."""
@@ -150,8 +153,7 @@ class Cluster:
     def prometheus(self, path: str, **query: str) -> Any:
         """GET of Prometheus' API: the data of its answer."""
         asked = "&".join(f"{name}={quote(value)}" for name, value in query.items())
-        url = f"http://localhost:9090/api/v1/{path}?{asked}"
-        answer = json.loads(self.python(_GET, url, "GET", where="prometheus-0"))
+        answer = self.get(f"http://localhost:9090/api/v1/{path}?{asked}", "prometheus-0")
         assert answer["status"] == "success", answer
         return answer["data"]
 
