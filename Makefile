@@ -51,6 +51,10 @@ on-cluster: $(READY)
 test-cluster: $(READY) ## Run the operator's tests on a real API server (KUBECONFIG, or ../shared/cluster as root)
 	scripts/with-cluster $(PYTEST) tests/cluster -v
 
+.PHONY: test-keda
+test-keda: $(READY) ## Build KEDA and have it scale a pipeline, on a cluster as for test-cluster
+	built="$$(scripts/build-keda)" && WEBEVENTS_KEDA="$$built" scripts/with-cluster $(PYTEST) tests/cluster/test_keda.py -v
+
 .PHONY: bench
 bench: $(READY) ## Compare with other engines and write docs/benchmarks.md (about an hour; ONLY=, SCALE=, ROUNDS=)
 	PYTHONPATH=tests/support $(BIN)/python tests/bench/suite.py

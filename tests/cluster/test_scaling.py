@@ -85,7 +85,7 @@ def test_an_autoscaler_drives_the_generators(
     shop.create()
     shop.wait()
     # A real HorizontalPodAutoscaler, by the subresource; it keeps to its bounds without metrics,
-    # which this cluster has not. KEDA's ScaledObject makes one of the same kind.
+    # which this cluster has not. test_keda.py has one that follows a metric.
     scale = (
         "autoscale",
         "-n",
