@@ -1,7 +1,9 @@
 """Calls into libraries that may never return."""
 
+import contextlib
+import faulthandler
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class Hung(Exception):
@@ -30,3 +32,18 @@ def bounded(act: Callable[[], None], seconds: float) -> None:
         raise Hung
     if raised:
         raise raised[0]
+
+
+@contextlib.contextmanager
+def ending_after(seconds: float) -> Iterator[None]:
+    """End the process, with status 1 and where each thread stands on standard error, when the block
+    takes longer. For calls that hang with Python's lock held: then no thread of Python's can act,
+    and signals are not seen either.
+
+    :param seconds: how long it may take.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

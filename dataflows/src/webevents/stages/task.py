@@ -9,6 +9,7 @@ at least once, and the destination's own means (ids, versions) make that once.
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from webevents.events.ledger import PartitionLedger
-from webevents.stages.bounded import Hung, bounded
+from webevents.stages.bounded import Hung, bounded, ending_after
 from webevents.stages.chunk import Chunk, Outcome, Processor, Record
 from webevents.stages.observer import Look, TaskObserver
 from webevents.stages.waits import WaitClock
@@ -42,6 +43,8 @@ CALL_TIMEOUT_S = 10.0
 HANG_S = 15.0
 """When an attempt is taken to hang: librdkafka 2.16 may wait for a group coordinator without regard
 to the timeout (its issues 5456 and 5511)."""
+LEAVE_S = 5.0
+"""How long a group's rebalance may go on before its consumer is closed nevertheless."""
 LAST_COMMIT_S = 15.0
 """How long a stop waits for partitions and brokers, where the last commit publishes; with one more
 attempt (:data:`CALL_TIMEOUT_S`) this is within the 30 s that runtimes give a process to end."""
@@ -175,10 +178,23 @@ class StreamTask:
                 self._producer.abort_transaction(5)
             except KafkaException as error:
                 log.warning("abort failed", error=error.args[0].str())
-        self._consumer.close()
+        with ending_after(HANG_S):
+            self._leave()
         # Ended here and now: the cycle that the callbacks make is collected late, and until then it
         # would live on beside its successor, with the same name and an open transaction.
         del self._producer
+
+    def _leave(self) -> None:
+        """Close the consumer, once no rebalance is under way: one that the close overtakes may wait
+        for ever for an answer of what has ended already (librdkafka's issue 4041)."""
+        began = time.monotonic()
+        with suppress(KafkaException, RuntimeError):
+            if self.failure is not None:
+                self._consumer.unsubscribe()
+                self._consumer.consume(self._settings.chunk_size, IDLE_WAIT_S)
+                while self._consumer.assignment() and time.monotonic() - began < LEAVE_S:
+                    self._consumer.consume(self._settings.chunk_size, IDLE_WAIT_S)
+        self._consumer.close()
 
     # Reading.
 
