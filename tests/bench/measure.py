@@ -146,6 +146,7 @@ def in_the_middle(watched: Watched, done: Callable[[], int], number: int) -> dic
         marks.append((time.monotonic(), watched.cpu(), count))
     first, last = marks
     events = last[2] - first[2]
+    assert events and last[0] > first[0], "it took all at once: this needs more events"
     return {
         "cpu_s_per_million": (last[1] - first[1]) / events * 1e6,
         "events_per_s": events / (last[0] - first[0]),

@@ -4,7 +4,8 @@ Usage: ``python tests/bench/sessions_kafka.py [--events N] [--visitors N] [--rou
 [--report FILE]``, with tests/support in PYTHONPATH. Both read a topic of 4 partitions of enriched
 events (30% of them up to 5 minutes out of order, a session ends after 30 minutes without one), on
 one worker. The stage makes its whole records, keeps open sessions in its state topic, exactly once;
-Flink counts, and finds the first and last event.
+Flink counts, and finds the first and last event. A third one is the stage without its state topic,
+to tell what that costs (peers/no_state.py).
 
 What counts is CPU between the first and the last tenth of the events, as in ``enrich.py``, told by
 what each has committed of its group, and memory. The sessions of both are held against those that
@@ -35,6 +36,7 @@ from webevents.plan.make import make_plan
 from webevents.sources.output import KafkaOutput
 
 HERE = Path(__file__).resolve().parent
+NO_STATE = HERE / "peers" / "no_state.py"
 PARTITIONS = 4
 AFTER_US = 6 * 3600 * 1_000_000
 """How long after the last event one more comes in each partition, so that all sessions close."""
@@ -63,8 +65,11 @@ class Bench:
                 key = f"end-{number}"
                 output.send(key.encode(), _event(-number, key, newest), newest // 1000)
 
-    def ours(self) -> tuple[list[str], str, str]:
-        """Command, consumer group and topic of the sessionize stage."""
+    def ours(self, *program: str) -> tuple[list[str], str, str]:
+        """Command, consumer group and topic of the sessionize stage.
+
+        :param program: Python's arguments that run it; ``-m webevents`` unless given.
+        """
         spec = {
             "generator": {"replicas": 0},
             "index": {"enabled": False},
@@ -78,7 +83,8 @@ class Bench:
         settings: Any = workload.settings
         file = self.folder / f"{pipeline.name}.json"
         file.write_text(settings.model_dump_json(by_alias=True))
-        command = [sys.executable, "-m", "webevents", "stage", "--settings", str(file)]
+        run = program or ("-m", "webevents")
+        command = [sys.executable, *run, "stage", "--settings", str(file)]
         return command, settings.group, settings.output_topic
 
     def flink(self) -> tuple[list[str], str, str]:
@@ -166,7 +172,11 @@ def measure(events: int, visitors: int, rounds: int) -> dict[str, dict[str, list
     """Both, in interleaved rounds."""
     with tempfile.TemporaryDirectory() as name, EmbeddedKafka(Path(name) / "kafka") as kafka:
         bench = Bench(kafka.bootstrap, Path(name), events, visitors)
-        variants = {"webevents, sessionize": bench.ours, "PyFlink, SQL SESSION": bench.flink}
+        variants = {
+            "webevents, sessionize": bench.ours,
+            "the same without its state topic": partial(bench.ours, str(NO_STATE)),
+            "PyFlink, SQL SESSION": bench.flink,
+        }
         return interleaved({n: partial(bench.run, n, make) for n, make in variants.items()}, rounds)
 
 

@@ -84,9 +84,19 @@ PARTS = (
         "sessions_kafka",
         "Sessions from topic to topic",
         "The sessionize stage (whole records, state topic, exactly once) against Flink's SQL "
-        "(first, last, count): 600,000 events of 100,000 visitors, the sessions of both compared "
-        "with a recount.",
+        "(first, last, count), and without its state topic: 600,000 events of 100,000 visitors, "
+        "the sessions of each compared with a recount.",
         ("--events", 600_000),
+    ),
+    Part(
+        "memory",
+        "Memory of an open session",
+        "By how much the tracker's process grows, over the number of its sessions. `fresh`: all "
+        "had an event within the last minute, as in a burst; `at rest`: visitors came over an "
+        "hour and the last ones have been quiet for a minute. Strings are the visitor's key (a "
+        "UUID) and what the events say.",
+        ("--sessions", 120_000),
+        rounds=False,
     ),
     Part(
         "restart",

@@ -70,11 +70,11 @@ def caught_up(pipeline: TestPipeline, more: int = 5 * RATE, seconds: float = 300
     return int(wait_for(lambda: (n := searchable(pipeline)) >= before + more and n, seconds))
 
 
-def megabytes(run: Run) -> float:
-    """Memory of the workers of all stages (RSS)."""
-    pids = [pid for stage in ("enrich", "sessionize", "index") for pid in run.workers(stage)]
+def megabytes(run: Run, *stages: str) -> float:
+    """Memory of the workers of some stages, or of all (RSS)."""
+    which = stages or ("enrich", "sessionize", "index")
     total = 0
-    for pid in pids:
+    for pid in [pid for stage in which for pid in run.workers(stage)]:
         with contextlib.suppress(psutil.Error):
             total += psutil.Process(pid).memory_info().rss
     return total / 1e6
