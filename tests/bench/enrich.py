@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +56,8 @@ class Peer:
     """Whether it leaves the events as they are."""
     partitions: int = PARTITIONS
     """Of both topics."""
+    poison_every: int = 0
+    """After so many events comes one that cannot be processed; 0 for none."""
 
 
 PEERS = (
@@ -84,6 +86,18 @@ def events(number: int) -> list[tuple[bytes | None, bytes]]:
     return made
 
 
+def poisoned(
+    messages: Iterable[tuple[bytes | None, bytes]], every: int
+) -> Iterator[tuple[bytes | None, bytes]]:
+    """The messages, with one that cannot be processed behind each so many-th; none for 0."""
+    for number, (key, value) in enumerate(messages, 1):
+        yield key, value
+        if every and number % every == 0:
+            wrong = value.replace(b'"event_type":"', b'"event_type":7,"was":"')
+            kinds = (value[:-9], b"\xff" + value, wrong)
+            yield key, kinds[number // every % len(kinds)]
+
+
 def digest(values: Iterable[bytes]) -> Counter[bytes]:
     """The messages as a multiset, whatever their order and that of their members."""
 
@@ -102,18 +116,18 @@ class Bench:
         self._admin = AdminClient({"bootstrap.servers": kafka})
         self._messages = messages
         self._expected: dict[tuple[int, bool], Counter[bytes]] = {}
-        self._sources: dict[tuple[int, int], str] = {}
+        self._sources: dict[tuple[int, int, int], str] = {}
         ensure_topics(self._admin, [Topic("failed", 1, {}, 1)])
 
-    def source(self, number: int, partitions: int) -> str:
-        """The topic that holds the first so many events."""
-        known = (number, partitions)
+    def source(self, number: int, partitions: int, poison_every: int) -> str:
+        """The topic that holds the first so many events, and poison between them."""
+        known = (number, partitions, poison_every)
         if known not in self._sources:
-            name = f"source-{number}-{partitions}"
+            name = f"source-{number}-{partitions}-{poison_every}"
             ensure_topics(self._admin, [Topic(name, partitions, {}, 1)])
             settings = {"linger.ms": 20, "compression.type": "lz4", "partitioner": "murmur2_random"}
             producer = Producer({"bootstrap.servers": self.kafka} | settings)
-            for key, value in self._messages[:number]:
+            for key, value in poisoned(self._messages[:number], poison_every):
                 while True:
                     try:
                         producer.produce(name, value, key)
@@ -139,7 +153,7 @@ class Bench:
 
         :raises AssertionError: when something else comes out than must.
         """
-        source = self.source(number, peer.partitions)
+        source = self.source(number, peer.partitions, peer.poison_every)
         target = f"target-{time.time_ns()}"
         ensure_topics(self._admin, [Topic(target, peer.partitions, {}, 1)])
         extra = (flink_jars(),) if peer.environment == "flink" else ()

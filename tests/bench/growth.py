@@ -1,4 +1,4 @@
-"""How the enrich stage's costs grow with events, partitions and workers.
+"""How the enrich stage's costs grow with events, partitions, workers and poison.
 
 Usage: ``python tests/bench/growth.py [--events N] [--rounds N] [--report FILE]``. The measurement
 is that of ``enrich.py``, with this project's stage alone. How sessions grow with visitors is in
@@ -18,6 +18,7 @@ CASES = (
     replace(OURS, name="1 partition", partitions=1),
     replace(OURS, name="16 partitions", partitions=16),
     replace(OURS, name="64 partitions", partitions=64),
+    replace(OURS, name="1% poison", poison_every=100),
     replace(OURS, name="2 workers", settings=(("WORKERS", "2"),)),
 )
 

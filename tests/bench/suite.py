@@ -68,8 +68,9 @@ PARTS = (
     Part(
         "growth",
         "How enrichment grows",
-        "The same, this project's stage alone: with more events, partitions and workers. The two "
-        "workers share the machine's cores with the broker and with the measurement.",
+        "The same, this project's stage alone: with more events, partitions and workers, and with "
+        "poison (1 of 101 messages cannot be processed). The two workers share the machine's cores "
+        "with the broker and with the measurement.",
         ("--events", 300_000),
     ),
     Part(

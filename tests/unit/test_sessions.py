@@ -228,6 +228,29 @@ def test_a_visitor_that_never_pauses_keeps_a_bounded_state() -> None:
     assert without_version(made.readers.values()) == from_log(made.log, SPEC, PIPELINE)
 
 
+def test_a_visitor_with_half_of_all_events_keeps_a_bounded_state() -> None:
+    spec = SPEC.model_copy(update={"max_events": 500})
+    made = Partition(spec)
+    largest = 0
+    for first in range(0, 20_000, 2_000):
+        numbers = range(first, first + 2_000)
+        made.run(
+            [at(n / 100, user_domain_id="hot" if n % 2 else f"visitor-{n}") for n in numbers], []
+        )
+        made.commit()
+        hot = [len(state) for key, state in made.state.items() if key.endswith("|hot")]
+        largest = max(largest, *hot)
+    then_at(made, 300)
+    # 10 s fill a session; what is dropped in the next 10 s does not keep it open.
+    assert made.counts == {"accepted": 15_001, "session_full": 5_000}
+    sessions = [record for record in made.readers.values() if record["session_key"] == "hot"]
+    assert [record["total_events"] for record in sessions] == 10 * [500]
+    assert largest < 500 * 60, "about a digest for each event that is kept"
+    others = [record for record in made.readers.values() if record["session_key"] != "hot"]
+    assert {record["total_events"] for record in others} == {1}
+    assert len(others) == 10_000 + 1
+
+
 def test_many_cuts_full_of_long_values_stay_within_one_message() -> None:
     """The state of all cuts that can still change is one Kafka message."""
     spec = SPEC.model_copy(update={"allowed_lateness": timedelta(seconds=600), "max_values": 280})
