@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -236,6 +237,20 @@ def test_damaged_pages_of_parquet_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is damaged after row [1-9]"):
         for _ in read_rows(path):
             pass
+
+
+def test_a_cell_of_parquet_without_a_value_costs_its_row_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    at = pa.array([0, 2**62, 1_000_000], pa.int64()).view(pa.timestamp("us"))
+    text = pa.StringArray.from_buffers(
+        3, pa.py_buffer(struct.pack("<4i", 0, 1, 2, 3)), pa.py_buffer(b"ab\xff")
+    )
+    parquet.write_table(pa.table({"at": at, "text": text, "n": [1, 2, 3]}), path)
+    first, second, third = items(path)
+    assert isinstance(first, dict)
+    assert (first["text"], first["n"]) == ("a", 1)
+    assert second == Unreadable("at is out of range, or a text that is not UTF-8")
+    assert third == Unreadable("text is out of range, or a text that is not UTF-8")
 
 
 def test_parquet_types(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from webevents.errors import UserError
@@ -67,6 +67,8 @@ class ParquetSource:
             raise UserError(f"{self._name} has two columns of the same name; rename one")
         self.total: int | None = self._file.metadata.num_rows
         self._position = 0
+        self._gaps = False
+        """Whether a cell had no value in Python."""
 
     @property
     def bytes_read(self) -> int:
@@ -80,6 +82,9 @@ class ParquetSource:
                 columns = [self._values(column) for column in batch.columns]
                 for cells in zip(*columns, strict=True):
                     self._position += 1
+                    if self._gaps and (gap := _gap(names, cells)):
+                        yield Unreadable(f"{gap} is out of range, or a text that is not UTF-8")
+                        continue
                     # NaN is the one value that differs from itself.
                     yield {
                         name: cell
@@ -100,7 +105,13 @@ class ParquetSource:
             column = column.cast(arrow.time64("us"), safe=False)
         elif arrow.types.is_duration(kind) and kind.unit == "ns":
             column = column.cast(arrow.duration("us"), safe=False)
-        values: list[Any] = column.to_pylist()
+        try:
+            values: list[Any] = column.to_pylist()
+        except arrow.ArrowException:
+            raise
+        except (ValueError, OverflowError):
+            self._gaps = True
+            values = [_value(cell, arrow.ArrowException) for cell in column]
         return values
 
     def close(self) -> None:
@@ -110,6 +121,24 @@ class ParquetSource:
             self._file.close()
         if self._unpacked is not None:
             self._unpacked.close()
+
+
+_NO_VALUE = object()
+"""In place of a cell that Python has no value for."""
+
+
+def _value(cell: Any, damaged: type[Exception]) -> Any:
+    try:
+        return cell.as_py()
+    except damaged:
+        raise
+    except (ValueError, OverflowError):
+        return _NO_VALUE
+
+
+def _gap(names: Sequence[str], cells: Sequence[Any]) -> str | None:
+    """The first column whose cell has no value, if any."""
+    return next((n for n, cell in zip(names, cells, strict=True) if cell is _NO_VALUE), None)
 
 
 def _first_line(error: BaseException) -> str:
