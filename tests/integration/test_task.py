@@ -42,9 +42,10 @@ class Lab:
             producer.poll(0)
         assert producer.flush(30) == 0
 
-    def start(self, instance: str) -> subprocess.Popen[bytes]:
+    def start(self, instance: str, *more: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, WORKER, self.bootstrap, self.group, instance]
         worker = subprocess.Popen(
-            [sys.executable, WORKER, self.bootstrap, self.group, instance, self.source, self.output]
+            [*command, self.source, self.output, *more], stderr=subprocess.PIPE if more else None
         )
         self.workers.append(worker)
         return worker
@@ -147,3 +148,27 @@ def test_rebalances_lose_and_double_nothing(lab: Lab) -> None:
     assert second.poll() is None
     assert (view.counts().received, view.emitted) == (50_000, 50_000)
     assert lab.copied() == Counter(range(50_000))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("loading_s", [0, 3])
+def test_offsets_that_the_brokers_have_not_loaded_yet_double_nothing(
+    lab: Lab, loading_s: int
+) -> None:
+    lab.produce(0, 20_000)
+    worker = lab.start("0")
+    lab.wait_until_read(20_000)
+    worker.kill()
+    worker.wait()
+    # It starts where nothing seems to be committed, and ends before it commits anything.
+    worker = lab.start("0", str(loading_s))
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 1
+    assert b"the brokers had not loaded it yet" in said, said.decode()
+    assert lab.view().counts().received == 20_000
+    lab.produce(20_000, 21_000)
+    lab.start("0")
+    view = lab.wait_until_read(21_000)
+    assert view.counts().balanced
+    assert (view.counts().received, view.emitted) == (21_000, 21_000)
+    assert lab.copied() == Counter(range(21_000))

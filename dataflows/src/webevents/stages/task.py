@@ -48,6 +48,12 @@ LEAVE_S = 5.0
 LAST_COMMIT_S = 15.0
 """How long a stop waits for partitions and brokers, where the last commit publishes; with one more
 attempt (:data:`CALL_TIMEOUT_S`) this is within the 30 s that runtimes give a process to end."""
+DOUBT_S = 5.0
+"""How long a start far behind the end is doubted before the first commit: for a moment after it has
+started, a broker may tell offsets from the middle of what it is still loading. Seen with Kafka 4.4
+that was killed on a busy machine: half of what was committed, and none of it; right 5 s later."""
+DOUBT_LAG = 1_000
+"""Messages of a partition."""
 MAX_MESSAGE_BYTES = 10_485_760
 """The topics' own limit (see the plan): an event of spec.events.maxBytes with what enriching adds,
 or a session with all its lists full."""
@@ -111,6 +117,9 @@ class StreamTask:
         self._ledgers: dict[tuple[str, int], PartitionLedger] = {}
         self._waits: dict[tuple[str, int], WaitClock] = {}
         self._positions: dict[tuple[str, int], int] = {}
+        self._started: dict[tuple[str, int], int] = {}
+        """What was told to be committed of partitions of which nothing is committed since."""
+        self._doubted_since = 0.0
         self._touched: set[tuple[str, int]] = set()
         self._ended: list[tuple[str, int]] = []
         self._in_transaction = False
@@ -340,11 +349,15 @@ class StreamTask:
             self._producer.begin_transaction()
             self._in_transaction = True
 
-    def _commit(self) -> None:
-        """Commit what is settled; a failure of the transaction restarts the task."""
+    def _commit(self, *, at_once: bool = False) -> None:
+        """Commit what is settled; a failure of the transaction restarts the task.
+
+        :param at_once: also where it was begun at a place that is still doubted.
+        """
         self._last_commit = began = time.monotonic()
-        if self._in_flow:
+        if self._in_flow or not (at_once or self._is_believed()):
             return
+        self._check_start()
         offsets = []
         now_ms = time.time_ns() // 1_000_000
         unsettled = {(chunk.topic, chunk.partition) for chunk, _ in self._unsettled}
@@ -372,6 +385,33 @@ class StreamTask:
         self._in_transaction = False
         self._touched.clear()
         self._observer.committed(self._ledgers, time.monotonic() - began)
+
+    def _is_believed(self) -> bool:
+        """Whether new partitions began near their end, or a while ago."""
+        if not self._started or time.monotonic() - self._doubted_since >= DOUBT_S:
+            return True
+        ends = self._ends(time.monotonic())
+        return all(
+            ends.get(source, 0) - max(start, 0) <= DOUBT_LAG
+            for source, start in self._started.items()
+        )
+
+    def _check_start(self) -> None:
+        """Hold what is committed of new partitions against what was told when they came.
+
+        :raises TaskLost: when it was something else.
+        """
+        if not self._started:
+            return
+        parts = [TopicPartition(*source) for source in self._started]
+        for known in self._consumer.committed(parts, CALL_TIMEOUT_S):
+            start = self._started[known.topic, known.partition]
+            if known.error or known.offset != start:
+                raise TaskLost(
+                    f"{known.topic}/{known.partition} was read from {start}, and {known.offset} is "
+                    "committed: the brokers had not loaded it yet"
+                )
+        self._started.clear()
 
     def _retried(self, act: Callable[[], None]) -> None:
         """Do what may be repeated while the brokers are away; give up when told to stop, at once
@@ -405,7 +445,7 @@ class StreamTask:
             return False
         self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled})
         self._processor.stopping()
-        self._commit()
+        self._commit(at_once=True)
         return True
 
     def _give_up(self, sources: set[tuple[str, int]]) -> None:
@@ -451,6 +491,7 @@ class StreamTask:
             if known.error:
                 raise TaskLost(known.error.str())
             source = (known.topic, known.partition)
+            self._started[source] = known.offset
             start = max(known.offset, 0)
             ledger = PartitionLedger.decode(known.metadata, start)
             self._ledgers[source] = ledger
@@ -459,6 +500,7 @@ class StreamTask:
             began = time.monotonic()
             self._processor.assigned(*source, ledger.note)
             self._observer.assigned(*source, ledger, time.monotonic() - began)
+        self._doubted_since = time.monotonic()
         self._observer.joined()
         log.info("assigned", partitions=[f"{p.topic}/{p.partition}" for p in partitions])
 
@@ -470,6 +512,7 @@ class StreamTask:
             self._ledgers.pop(source, None)
             self._waits.pop(source, None)
             self._positions.pop(source, None)
+            self._started.pop(source, None)
             self._touched.discard(source)
             self._processor.revoked(*source)
             self._observer.revoked(*source)
@@ -483,7 +526,7 @@ class StreamTask:
         self._give_up({(chunk.topic, chunk.partition) for chunk, _ in self._unsettled} & gone)
         for source in gone & self._ledgers.keys():
             self._processor.leaving(*source)
-        self._commit()
+        self._commit(at_once=True)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         raise TaskLost("the partitions were given to another worker")
