@@ -95,7 +95,7 @@ test-own-servers: $(READY) ## Kill every process of the five examples, on server
 CHAOS := $(PYTEST) -p chaos_table -v -s
 CHAOS_ROWS := tests/chaos/test_processes.py tests/chaos/test_outages.py tests/unit/test_failed.py \
 	tests/unit/test_sessions.py \
-	$(addprefix tests/integration/test_,faults.py postgres_faults.py loader.py poison.py elasticsearch.py) \
+	$(addprefix tests/integration/test_,faults.py state_lost.py postgres_faults.py loader.py poison.py elasticsearch.py) \
 	$(addprefix tests/cluster/test_,resilience.py external.py upgrade.py)
 
 .PHONY: chaos
