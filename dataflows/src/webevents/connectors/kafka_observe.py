@@ -74,6 +74,21 @@ class Observer:
             epoch), or the end where there is none.
         :raises KafkaException: when the brokers do not answer in time.
         """
+        try:
+            return self._offsets(topics, first=first, since_ms=since_ms)
+        except KafkaException:
+            self._renew()
+            raise
+
+    def _renew(self) -> None:
+        """Ask by new connections the next time: a client whose broker had stood still was seen to
+        fail with "Broker transport failure" for good."""
+        self.close()
+        self._admin = AdminClient(self._kafka)
+
+    def _offsets(
+        self, topics: Iterable[str], *, first: bool = False, since_ms: int | None = None
+    ) -> dict[Partition, int]:
         known = self._admin.list_topics(timeout=TIMEOUT_S).topics
         partitions = [
             TopicPartition(topic, number)
@@ -86,7 +101,7 @@ class Observer:
         ends: dict[Partition, int] = {}
         spec = OffsetSpec.earliest() if first else OffsetSpec.latest()
         if since_ms is not None:
-            ends = self.offsets(topics)
+            ends = self._offsets(topics)
             spec = OffsetSpec.for_timestamp(since_ms)
         deadline = time.monotonic() + TIMEOUT_S
         while True:
@@ -111,8 +126,15 @@ class Observer:
         :param groups: the topics that each group reads.
         :raises KafkaException: when the brokers do not answer in time.
         """
+        try:
+            return self._groups(groups)
+        except KafkaException:
+            self._renew()
+            raise
+
+    def _groups(self, groups: Mapping[str, Iterable[str]]) -> dict[str, GroupView]:
         topics = sorted({topic for names in groups.values() for topic in names})
-        ends, starts = self.offsets(topics), self.offsets(topics, first=True)
+        ends, starts = self._offsets(topics), self._offsets(topics, first=True)
         views = {}
         for group, names in groups.items():
             view = views[group] = GroupView(group)
@@ -125,7 +147,7 @@ class Observer:
                 if offset >= 0:
                     view.ledgers[source] = PartitionLedger.decode(metadata, offset)
                 view.lags[source] = max(end - max(offset, start), 0)
-        later = self.offsets(topics)
+        later = self._offsets(topics)
         for view in views.values():
             view.moving = {source for source in view.lags if later.get(source) != ends[source]}
         return views
