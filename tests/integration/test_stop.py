@@ -9,6 +9,7 @@ Expected: every session is in the sessions topic, with all its events.
 import json
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,7 +26,8 @@ from webevents.local.process import ServerProcess
 from webevents.local.workloads import Replica
 from webevents.plan.make import make_plan
 from webevents.plan.model import Workload
-from webevents.stages import worker
+from webevents.stages import processors, worker
+from webevents.stages.chunk import Processor
 from webevents.stages.sessionize import SessionizeProcessor
 from webevents.stages.settings import StageSettings
 from webevents.stages.worker import run_stage
@@ -57,17 +59,22 @@ class Lab:
         self.settings = self.workload.settings
         self.observer = Observer(self.config)
         self.processes: list[ServerProcess] = []
-        producer = Producer(self.config | {"partitioner": "murmur2_random"})
+        self._producer = Producer(self.config | {"partitioner": "murmur2_random"})
         for number in range(VISITORS * EVENTS):
-            visitor = f"visitor-{number % VISITORS}"
-            event = {
-                "event_id": str(number),
-                "event_timestamp": f"2026-03-01T10:00:{number // VISITORS:02}Z",
-                "event_type": "pageview",
-                "user_domain_id": visitor,
-            }
-            producer.produce(self.topics.enriched.name, json.dumps(event), visitor)
-        assert producer.flush(60) == 0
+            at = f"2026-03-01T10:00:{number // VISITORS:02}Z"
+            self.send(str(number), f"visitor-{number % VISITORS}", at)
+        assert self._producer.flush(60) == 0
+
+    def send(self, event_id: str, visitor: str, at: str) -> None:
+        """Have an event come, soon."""
+        event = {
+            "event_id": event_id,
+            "event_timestamp": at,
+            "event_type": "pageview",
+            "user_domain_id": visitor,
+        }
+        self._producer.produce(self.topics.enriched.name, json.dumps(event), visitor)
+        self._producer.poll(0)
 
     def start(self, number: int = 0) -> ServerProcess:
         """A worker as the local runtime starts it."""
@@ -152,6 +159,37 @@ def test_a_worker_that_is_told_to_stop_while_its_transaction_fails_tries_once_mo
 
     lab.run(stop, fence)
     lab.check()
+
+
+def test_what_a_worker_held_is_given_back_before_it_starts_anew(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two states at once would be twice the memory, kept for as long as the worker lives."""
+    made: list[weakref.ref[Processor]] = []
+    kept: list[bool] = []
+
+    def make_processor(settings: StageSettings, kafka: dict[str, object]) -> Processor:
+        kept.extend(each() is not None for each in made)
+        processor = processors.make_processor(settings, kafka)
+        made.append(weakref.ref(processor))
+        return processor
+
+    monkeypatch.setattr(worker, "make_processor", make_processor)
+    stop = Stop()
+
+    def fence() -> None:
+        lab.wait_until_read()
+        name = f"{lab.settings.group}-0"
+        Producer(lab.config | {"transactional.id": name}).init_transactions(60)
+        lab.send("one-more", "visitor-0", "2026-03-01T10:00:59Z")
+        deadline = time.monotonic() + 120
+        while len(made) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        stop.ask()
+
+    lab.run(stop, fence)
+    assert kept == [False]
 
 
 def test_a_worker_that_gives_partitions_up_publishes_before(lab: Lab) -> None:

@@ -24,8 +24,9 @@ class _Read(StatelessSourcePartition[Chunk]):
         try:
             return self._task.read()
         except (TaskLost, KafkaException) as error:
-            # Foreseen: the flow ends, and run() tells why, without the engine's panic.
-            self._task.failure = error
+            # Foreseen: the flow ends, and run() tells why, without the engine's panic. As an error
+            # of its own, because this one and its causes hold all frames, and these the state.
+            self._task.failure = type(error)(*error.args)
             raise StopIteration from None
 
 

@@ -84,13 +84,14 @@ def run_stage(
             log.warning(
                 "restarting from what is committed", error=str(error), wait_s=round(wait, 1)
             )
-            del processor
-            gc.collect()  # the task's callbacks hold it, with its state: a cycle
-            deadline = time.monotonic() + wait
-            while time.monotonic() < deadline and not stop():
-                time.sleep(0.05)
-            if stop():
-                time.sleep(AGAIN_AT_STOP_S)
+            error.__traceback__ = None  # its frames hold the task, with its state
+        del processor
+        gc.collect()  # the task's callbacks hold it: a cycle
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline and not stop():
+            time.sleep(0.05)
+        if stop():
+            time.sleep(AGAIN_AT_STOP_S)
 
 
 def _collect_rarely() -> None:
