@@ -81,8 +81,8 @@ class Observer:
             raise
 
     def _renew(self) -> None:
-        """Ask by new connections the next time: a client whose broker had stood still was seen to
-        fail with "Broker transport failure" for good."""
+        """Ask by new clients the next time: one whose broker had stood still was seen to get no
+        answer any more, for half an hour, while others did."""
         self.close()
         self._admin = AdminClient(self._kafka)
 
