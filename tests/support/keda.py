@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import trustme
 import yaml
-from kube import Kube, eventually, free_port
+from kube import Kube, condition, eventually, free_port
 
 METRICS = "v1beta1.external.metrics.k8s.io"
 
@@ -76,21 +76,15 @@ def keda(kube: Kube, built: Path, folder: Path) -> Iterator[Keda]:
             stack.callback(asked.kubectl, "delete", "--ignore-not-found", "-f", str(file))
         stack.enter_context(_running(built / "bin" / "operator", operator, shared, folder))
         stack.enter_context(_running(built / "bin" / "adapter", adapter, shared, folder))
-        names = _external_metrics(asked, port)
-        for name in names:
+        for name in _external_metrics(asked, port):
             stack.callback(
                 asked.kubectl, "delete", "-n", "kube-system", "--ignore-not-found", *name
             )
-        eventually(lambda: _available(asked))
+        eventually(
+            lambda: condition(asked.get("apiservice", METRICS), "Available"),
+            lambda found: found.get("status") == "True",
+        )
         yield asked
-
-
-def _available(asked: Keda) -> bool:
-    status = asked.get("apiservice", METRICS).get("status") or {}
-    return any(
-        each["type"] == "Available" and each["status"] == "True"
-        for each in status.get("conditions") or []
-    )
 
 
 def _external_metrics(asked: Keda, port: int) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,17 +75,19 @@ class Observer:
             epoch), or the end where there is none.
         :raises KafkaException: when the brokers do not answer in time.
         """
-        try:
+        with self._renewing():
             return self._offsets(topics, first=first, since_ms=since_ms)
-        except KafkaException:
-            self._renew()
-            raise
 
-    def _renew(self) -> None:
-        """Ask by new clients the next time: one whose broker had stood still was seen to get no
-        answer any more, for half an hour, while others did."""
-        self.close()
-        self._admin = AdminClient(self._kafka)
+    @contextmanager
+    def _renewing(self) -> Iterator[None]:
+        """After an error, ask by new clients the next time: one whose broker had stood still was
+        seen to get no answer any more, for half an hour, while others did."""
+        try:
+            yield
+        except KafkaException:
+            self.close()
+            self._admin = AdminClient(self._kafka)
+            raise
 
     def _offsets(
         self, topics: Iterable[str], *, first: bool = False, since_ms: int | None = None
@@ -126,11 +129,8 @@ class Observer:
         :param groups: the topics that each group reads.
         :raises KafkaException: when the brokers do not answer in time.
         """
-        try:
+        with self._renewing():
             return self._groups(groups)
-        except KafkaException:
-            self._renew()
-            raise
 
     def _groups(self, groups: Mapping[str, Iterable[str]]) -> dict[str, GroupView]:
         topics = sorted({topic for names in groups.values() for topic in names})

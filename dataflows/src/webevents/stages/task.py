@@ -118,7 +118,7 @@ class StreamTask:
         self._waits: dict[tuple[str, int], WaitClock] = {}
         self._positions: dict[tuple[str, int], int] = {}
         self._started: dict[tuple[str, int], int] = {}
-        """What was told to be committed of partitions of which nothing is committed since."""
+        """What was told to be committed of new partitions, until it is told once more."""
         self._doubted_since = 0.0
         self._touched: set[tuple[str, int]] = set()
         self._ended: list[tuple[str, int]] = []
